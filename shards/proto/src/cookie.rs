@@ -1,0 +1,5 @@
+//! The two cookies that a client carries between transfers.
+
+/// The keys that sign and verify `passage:authentication`.
+#[derive(Debug)]
+pub struct CookieKeys {}

@@ -1,0 +1,199 @@
+//! One connection's conversation, from its first byte to its end.
+//!
+//! The caller owns the socket, the clock and the answers. Its loop is:
+//!
+//! 1. hand in one event: [`Session::receive`], [`Session::answer`], [`Session::tick`] or [`Session::hang_up`];
+//! 2. call [`Session::poll`] until it gives `None`. Each call may append bytes to the output; they are sent
+//!    before the effect that came with them is acted on;
+//! 3. sleep until there is input (while [`Session::wants_input`]), an answer, or [`Session::deadline`] has come.
+//!
+//! After [`Effect::Relay`] or [`Effect::Close`] the session is over and only ever polls `None`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::fault::Fault;
+use crate::question::{Answer, AskError, Question, Target};
+use crate::{Entropy, Now};
+
+/// What a session is told at its birth.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The socket's peer address.
+    pub peer: SocketAddr,
+    /// Whether a PROXY header comes first.
+    pub proxy: ProxyExpectation,
+    /// The bounds that the operator chose.
+    pub bounds: Bounds,
+}
+
+/// Whether a connection starts with a PROXY header. Decided from the peer's address before the first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyExpectation {
+    /// The first byte is the client's.
+    Direct,
+    /// A header in one of the allowed versions must come first.
+    Required {
+        /// Accept the text header.
+        v1: bool,
+        /// Accept the binary header.
+        v2: bool,
+    },
+}
+
+/// The operator's bounds for one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Longest frame accepted from the client, in bytes, at most [`crate::limits::FRAME_BYTES_MAX`].
+    pub frame_bytes: usize,
+    /// From the first moment to the end of the handshake, PROXY header included.
+    pub handshake: Duration,
+    /// For every step of status and login after the handshake.
+    pub step: Duration,
+    /// For the whole conversation, whatever happens in it. Ends with the hand-over to a relay.
+    pub total: Duration,
+    /// How long a signed cookie is valid, in seconds.
+    pub cookie_expiry_seconds: u64,
+}
+
+/// What the caller has to do next.
+#[derive(Debug)]
+pub enum Effect {
+    /// Get this answered. No other question comes before the answer.
+    Ask(Question),
+    /// Dial the target, write the replay to it, then relay both ways. The session is over.
+    Relay(Box<Handoff>),
+    /// Send what is left of the output, then close. The session is over.
+    Close(End),
+}
+
+/// A connection that leaves the session for the relay.
+#[derive(Debug)]
+pub struct Handoff {
+    /// Where to.
+    pub target: Arc<Target>,
+    /// Every byte the target must see first: the (rewritten) handshake and all that the client sent after it.
+    pub replay: Vec<u8>,
+}
+
+/// How a conversation ended, as the session sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// A status was served (with or without a ping), modern or legacy.
+    StatusServed,
+    /// The transfer packet was written.
+    Transferred,
+    /// The player read a disconnect message because an adapter said no or failed.
+    Refused(AskError),
+    /// No route matched the host name.
+    NoRoute,
+    /// The client is too old for the route's mode.
+    Unsupported,
+    /// The client broke the protocol.
+    Fault(Fault),
+    /// The client took too long.
+    TimedOut(Stage),
+    /// The client went away before its business was done.
+    HungUp(Stage),
+    /// The caller answered a question that was not asked.
+    Bug,
+}
+
+/// How far a conversation had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Waiting for the PROXY header.
+    ProxyHeader,
+    /// Waiting for the handshake.
+    Handshake,
+    /// In a server-list ping.
+    Status,
+    /// In a login, before login acknowledged.
+    Login,
+    /// In the configuration phase.
+    Configuration,
+}
+
+/// What is known about a connection, for logs, labels and spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The client's address, from the PROXY header where one was accepted.
+    pub client: SocketAddr,
+    /// What the handshake said, once it is read.
+    pub handshake: Option<HandshakeFacts>,
+    /// The player's name: verified if there is a verified one, else claimed.
+    pub username: Option<String>,
+    /// The player's UUID, likewise.
+    pub user_id: Option<Uuid>,
+    /// The target, once one is chosen.
+    pub target: Option<Arc<Target>>,
+}
+
+/// What a handshake said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeFacts {
+    /// The normalised host name; client-controlled.
+    pub hostname: String,
+    /// The port that the client connected to, by its own word.
+    pub port: u16,
+    /// The protocol version, by the client's own word.
+    pub protocol: i32,
+    /// What the connection is for.
+    pub purpose: crate::question::Purpose,
+}
+
+/// A conversation with one client.
+#[derive(Debug)]
+pub struct Session {}
+
+impl Session {
+    /// A session that has not received anything yet.
+    #[must_use]
+    pub fn new(_setup: Setup, _entropy: Entropy, _now: Now) -> Self {
+        Self {}
+    }
+
+    /// Takes bytes from the client. Call only while [`Self::wants_input`]; all bytes are taken.
+    pub fn receive(&mut self, _bytes: &[u8], _now: Now) {}
+
+    /// Takes the answer to the open question.
+    pub fn answer(&mut self, _answer: Answer, _now: Now) {}
+
+    /// Lets the session notice that time has passed. Cheap if no deadline has come.
+    pub fn tick(&mut self, _now: Now) {}
+
+    /// Says that the client closed its side or that the socket failed.
+    pub fn hang_up(&mut self, _now: Now) {}
+
+    /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to do.
+    pub fn poll(&mut self, _output: &mut Vec<u8>) -> Option<Effect> {
+        None
+    }
+
+    /// Whether input can be taken. False while a question is open and the bounded buffer is full.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        true
+    }
+
+    /// When [`Self::tick`] has something to do; `None` once the session is over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// What is known so far.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        unimplemented!("skeleton")
+    }
+
+    /// How far the conversation has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        Stage::Handshake
+    }
+}

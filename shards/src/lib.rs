@@ -1,0 +1,15 @@
+//! The data plane of Passage: one executor per core, each with its own listeners, its own io_uring and its own
+//! metrics.
+//!
+//! [`start`] takes a [`Blueprint`] and gives back [`Shards`]. This is the only crate that names glommio; the control
+//! plane meets it through a [`route::Routes`] snapshot, the channel of [`ask::Asked`] questions and the boxes of
+//! [`metrics::Deltas`].
+//!
+//! Architecture invariants: shards share nothing mutable but the limiter's atomics; a shard never blocks (no file,
+//! no DNS, no lock, no stdout, no HTTP); one panicking connection never takes its shard down.
+
+pub mod ask;
+pub mod engine;
+pub mod metrics;
+pub mod pool;
+pub mod route;
