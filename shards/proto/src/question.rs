@@ -1,7 +1,8 @@
 //! What a session cannot know by itself, and what it is told.
 //!
 //! A session has at most one question open. The caller answers it with [`crate::session::Session::answer`];
-//! until then the session buffers a bounded amount of input and otherwise waits.
+//! until then the session buffers a bounded amount of input and otherwise waits. Should a session ask again before
+//! that (it gave up and wants [`Question::Localize`] answered), the new question replaces the open one.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -78,7 +79,8 @@ pub enum RoutePlan {
     /// Read the login start (for a login), choose a target and relay to it; for a ping of a route whose status
     /// comes from the target, the conversation itself is relayed.
     Relay(RelayPlan),
-    /// Refuse the login with this message, for example because the client is too old for a transfer.
+    /// Refuse the login with this message. A client that is too old for a transfer needs none of this: given
+    /// [`Self::Transfer`], the session itself tells it which version is needed and ends as `End::Unsupported`.
     Refuse(Refusal),
 }
 

@@ -7,7 +7,13 @@
 //!    before the effect that came with them is acted on;
 //! 3. sleep until there is input (while [`Session::wants_input`]), an answer, or [`Session::deadline`] has come.
 //!
-//! After [`Effect::Relay`] or [`Effect::Close`] the session is over and only ever polls `None`.
+//! One question is open at a time. A new [`Effect::Ask`] *replaces* the open one: a login that times out while its
+//! target is being chosen asks for the words of its disconnect message. The caller drops what it was waiting for
+//! and never hands in that late answer.
+//!
+//! After [`Effect::Relay`] or [`Effect::Close`] the session is over and only ever polls `None`. A socket that is
+//! closed with input unread is reset, and a reset may destroy the message that the client was about to read:
+//! close by shutting down the write side and discarding input for a moment.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,7 +68,7 @@ pub struct Bounds {
 /// What the caller has to do next.
 #[derive(Debug)]
 pub enum Effect {
-    /// Get this answered. No other question comes before the answer.
+    /// Get this answered. Replaces the question that is still open, if there is one.
     Ask(Question),
     /// Dial the target, write the replay to it, then relay both ways. The session is over.
     Relay(Box<Handoff>),
