@@ -1,1 +1,219 @@
-//! Written by its owner in a moment.
+//! What differs between protocol versions, as data: one row a range of versions.
+//!
+//! A row holds from its first version up to the next row's; the last one also serves versions that are newer than
+//! this table, snapshots included (their numbers have bit 30 set). **Supporting a version that changes one of these
+//! things is one more row.**
+//!
+//! Source and state of knowledge: npm `minecraft-data` 3.117.0 has packet tables up to 26.1 (775); every row up to
+//! there is checked byte for byte by `tests/golden.rs`. It *names* 26.2 as 776 and 26.3 as 777, the newest release
+//! it knows, but has no packets for them, so the rows for 776 (login success ends in a session UUID) and 777 (a
+//! clientbound configuration packet was inserted at 0x0A) rest on second-hand sources.
+
+/// The first version with cookies and the transfer packet, Minecraft 1.20.5.
+pub const TRANSFER_SINCE: i32 = 766;
+
+/// The name of the first version that can be transferred, for messages to players.
+pub const TRANSFER_SINCE_NAME: &str = "1.20.5";
+
+/// The first version with a configuration phase, Minecraft 1.20.2.
+const CONFIGURATION_SINCE: i32 = 764;
+
+/// What one range of protocol versions speaks.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The first protocol version of the range.
+    pub since: i32,
+    /// The release that brought it.
+    pub name: &'static str,
+    /// The fields of login start.
+    pub login_start: LoginStartForm,
+    /// The fields of encryption request and response.
+    pub encryption: EncryptionForm,
+    /// The fields of login success.
+    pub login_success: LoginSuccessForm,
+    /// The configuration phase with cookies and transfer, for versions that have both.
+    pub configuration: Option<ConfigurationIds>,
+}
+
+/// Which fields login start has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginStartForm {
+    /// The name alone.
+    Name,
+    /// The name and an optional chat key (1.19).
+    NameKey,
+    /// The name, an optional chat key and an optional UUID (1.19.1 and 1.19.2).
+    NameKeyUuid,
+    /// The name and an optional UUID (1.19.3 to 1.20.1).
+    NameOptionalUuid,
+    /// The name and a UUID.
+    NameUuid,
+}
+
+/// Which fields encryption request and response have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionForm {
+    /// Byte arrays with 16-bit lengths (1.7).
+    ShortArrays,
+    /// Byte arrays with VarInt lengths.
+    Arrays,
+    /// The response has the token or a signature made with the chat key (1.19 to 1.19.2).
+    TokenOrSignature,
+    /// The request ends in `should_authenticate`.
+    ShouldAuthenticate,
+}
+
+/// Which fields login success has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginSuccessForm {
+    /// UUID as 32 hexadecimal digits, name (1.7.2 to 1.7.5).
+    SimpleText,
+    /// UUID as hyphenated text, name.
+    HyphenatedText,
+    /// UUID, name.
+    Binary,
+    /// UUID, name, properties.
+    Properties,
+    /// As [`Self::Properties`], then `strict_error_handling`.
+    PropertiesStrict,
+    /// As [`Self::Properties`], then a session UUID.
+    PropertiesSession,
+}
+
+/// Packet ids of the configuration phase that move between versions. The others that Passage speaks never have
+/// since there is a transfer packet, and stand with their packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigurationIds {
+    /// Clientbound store cookie.
+    pub store_cookie: i32,
+    /// Clientbound transfer.
+    pub transfer: i32,
+}
+
+impl Version {
+    /// The row for a protocol version. Anything newer than the table gets the newest row; anything older, or
+    /// negative, the oldest.
+    #[must_use]
+    pub fn of(protocol: i32) -> &'static Self {
+        TABLE
+            .iter()
+            .rev()
+            .find(|row| row.since <= protocol)
+            .unwrap_or(&OLDEST)
+    }
+
+    /// Whether this version has a configuration phase after the login.
+    #[must_use]
+    pub fn has_configuration(&self) -> bool {
+        self.since >= CONFIGURATION_SINCE
+    }
+
+    /// Whether clients of this version can be transferred.
+    #[must_use]
+    pub fn can_transfer(&self) -> bool {
+        self.configuration.is_some()
+    }
+
+    pub(crate) fn configuration_ids(&self) -> ConfigurationIds {
+        self.configuration.unwrap_or(IDS_26_3)
+    }
+}
+
+impl LoginSuccessForm {
+    pub(crate) fn has_properties(self) -> bool {
+        matches!(
+            self,
+            Self::Properties | Self::PropertiesStrict | Self::PropertiesSession
+        )
+    }
+}
+
+const IDS_1_20_5: ConfigurationIds = ConfigurationIds {
+    store_cookie: 0x0A,
+    transfer: 0x0B,
+};
+const IDS_26_3: ConfigurationIds = ConfigurationIds {
+    store_cookie: 0x0B,
+    transfer: 0x0C,
+};
+
+use EncryptionForm as E;
+use LoginStartForm as S;
+use LoginSuccessForm as L;
+
+const OLDEST: Version = row(4, "1.7.2", S::Name, E::ShortArrays, L::SimpleText, None);
+
+static TABLE: [Version; 12] = [
+    OLDEST,
+    row(5, "1.7.6", S::Name, E::ShortArrays, L::HyphenatedText, None),
+    row(47, "1.8", S::Name, E::Arrays, L::HyphenatedText, None),
+    row(735, "1.16", S::Name, E::Arrays, L::Binary, None),
+    row(759, "1.19", S::NameKey, E::TokenOrSignature, L::Properties, None),
+    row(
+        760,
+        "1.19.1",
+        S::NameKeyUuid,
+        E::TokenOrSignature,
+        L::Properties,
+        None,
+    ),
+    row(761, "1.19.3", S::NameOptionalUuid, E::Arrays, L::Properties, None),
+    row(
+        CONFIGURATION_SINCE,
+        "1.20.2",
+        S::NameUuid,
+        E::Arrays,
+        L::Properties,
+        None,
+    ),
+    row(
+        TRANSFER_SINCE,
+        TRANSFER_SINCE_NAME,
+        S::NameUuid,
+        E::ShouldAuthenticate,
+        L::PropertiesStrict,
+        Some(IDS_1_20_5),
+    ),
+    row(
+        768,
+        "1.21.2",
+        S::NameUuid,
+        E::ShouldAuthenticate,
+        L::Properties,
+        Some(IDS_1_20_5),
+    ),
+    row(
+        776,
+        "26.2",
+        S::NameUuid,
+        E::ShouldAuthenticate,
+        L::PropertiesSession,
+        Some(IDS_1_20_5),
+    ),
+    row(
+        777,
+        "26.3",
+        S::NameUuid,
+        E::ShouldAuthenticate,
+        L::PropertiesSession,
+        Some(IDS_26_3),
+    ),
+];
+
+const fn row(
+    since: i32,
+    name: &'static str,
+    login_start: LoginStartForm,
+    encryption: EncryptionForm,
+    login_success: LoginSuccessForm,
+    configuration: Option<ConfigurationIds>,
+) -> Version {
+    Version {
+        since,
+        name,
+        login_start,
+        encryption,
+        login_success,
+        configuration,
+    }
+}
