@@ -1,0 +1,236 @@
+//! Histograms of durations: exact explicit buckets with exact sum and extremes, and quantiles beside them.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Explicit bounds of a histogram in nanoseconds, each the inclusive upper end of its bucket. The last bucket has
+/// none.
+pub type Bounds = [u64; 16];
+
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MILLISECOND;
+
+/// Bounds for requests and adapters: 0.1 ms to 10 s. The alerts of the monitoring guide compare with 50 ms and
+/// 0.5 s, so that both are bounds.
+pub const ANSWERS: Bounds = [
+    MILLISECOND / 10,
+    MILLISECOND / 4,
+    MILLISECOND / 2,
+    MILLISECOND,
+    5 * MILLISECOND / 2,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    500 * MILLISECOND,
+    SECOND,
+    5 * SECOND / 2,
+    5 * SECOND,
+    10 * SECOND,
+];
+
+/// Bounds for relays: 1 s to 1 day.
+pub const RELAYS: Bounds = [
+    SECOND,
+    2 * SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    30 * SECOND,
+    60 * SECOND,
+    120 * SECOND,
+    300 * SECOND,
+    600 * SECOND,
+    1_800 * SECOND,
+    3_600 * SECOND,
+    7_200 * SECOND,
+    14_400 * SECOND,
+    28_800 * SECOND,
+    43_200 * SECOND,
+    86_400 * SECOND,
+];
+
+/// Longest duration that quantiles tell apart, in microseconds: a day. Buckets, sum and extremes know no such end.
+const QUANTILE_MICROSECONDS_MAX: u64 = 86_400_000_000;
+
+/// Durations of one series. Buckets, count, sum and extremes are exact to the nanosecond; quantiles have two
+/// significant digits.
+#[derive(Clone, Debug)]
+pub struct Durations {
+    bounds: &'static Bounds,
+    buckets: [u64; 17],
+    sum: u64,
+    min: u64,
+    max: u64,
+    quantiles: Histogram<u32>,
+}
+
+impl Durations {
+    /// No durations yet.
+    #[must_use]
+    pub fn new(bounds: &'static Bounds) -> Self {
+        #[expect(clippy::expect_used, reason = "constant bounds, and the tests build one")]
+        let quantiles =
+            Histogram::new_with_bounds(1, QUANTILE_MICROSECONDS_MAX, 2).expect("1 µs to a day is a range");
+        Self {
+            bounds,
+            buckets: [0; 17],
+            sum: 0,
+            min: u64::MAX,
+            max: 0,
+            quantiles,
+        }
+    }
+
+    /// Counts one duration.
+    pub fn record(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self
+            .bounds
+            .iter()
+            .map(|bound| usize::from(*bound < took))
+            .sum::<usize>();
+        self.buckets[bucket] += 1;
+        self.sum = self.sum.saturating_add(took);
+        self.min = self.min.min(took);
+        self.max = self.max.max(took);
+        self.quantiles.saturating_record(took / 1_000);
+    }
+
+    /// Adds what another series counted. Both must have the same bounds.
+    pub fn merge(&mut self, other: &Self) {
+        debug_assert_eq!(self.bounds, other.bounds, "only like is merged with like");
+        for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *bucket += more;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        // Fails for values out of range only, and both have the same range.
+        let _ = self.quantiles.add(&other.quantiles);
+    }
+
+    /// Forgets every duration and keeps the memory.
+    pub fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        (self.buckets, self.sum, self.min, self.max) = ([0; 17], 0, u64::MAX, 0);
+        self.quantiles.reset();
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.min > self.max
+    }
+
+    /// How many durations were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// All durations together, in nanoseconds. Holds 584 years.
+    #[must_use]
+    pub fn sum_nanoseconds(&self) -> u64 {
+        self.sum
+    }
+
+    /// The shortest duration; `None` if there is none.
+    #[must_use]
+    pub fn min(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_nanos(self.min))
+    }
+
+    /// The longest duration; `None` if there is none.
+    #[must_use]
+    pub fn max(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_nanos(self.max))
+    }
+
+    /// The upper bounds of all buckets but the last.
+    #[must_use]
+    pub fn bounds(&self) -> &'static Bounds {
+        self.bounds
+    }
+
+    /// How many durations fell into each bucket (not cumulated).
+    #[must_use]
+    pub fn buckets(&self) -> &[u64; 17] {
+        &self.buckets
+    }
+
+    /// The duration that this part (0 to 1) of all durations does not exceed, to two significant digits; `None` if
+    /// there are none.
+    #[must_use]
+    pub fn quantile(&self, part: f64) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_micros(self.quantiles.value_at_quantile(part)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_ascend_and_hold_those_of_the_alerts() {
+        assert!(ANSWERS.is_sorted() && RELAYS.is_sorted());
+        assert_eq!((ANSWERS[0], ANSWERS[15]), (100_000, 10 * SECOND));
+        assert!(ANSWERS.contains(&(50 * MILLISECOND)) && ANSWERS.contains(&(500 * MILLISECOND)));
+    }
+
+    #[test]
+    fn a_duration_on_a_bound_belongs_to_the_bucket_below_it() {
+        for (at, bound) in ANSWERS.iter().enumerate() {
+            let mut durations = Durations::new(&ANSWERS);
+            durations.record(Duration::from_nanos(*bound));
+            durations.record(Duration::from_nanos(*bound + 1));
+            assert_eq!(
+                (durations.buckets[at], durations.buckets[at + 1]),
+                (1, 1),
+                "bound {bound}"
+            );
+        }
+    }
+
+    #[test]
+    fn sum_and_extremes_are_exact_and_quantiles_nearly() {
+        let mut halves = [Durations::new(&ANSWERS), Durations::new(&ANSWERS)];
+        let mut sum = 0;
+        for step in 1..=100_000_u64 {
+            let took = step * 10_007;
+            sum += took;
+            halves[usize::from(step % 3 == 0)].record(Duration::from_nanos(took));
+        }
+        let [mut all, other] = halves;
+        all.merge(&other);
+        assert_eq!((all.count(), all.sum_nanoseconds()), (100_000, sum));
+        assert_eq!(all.min(), Some(Duration::from_nanos(10_007)));
+        assert_eq!(all.max(), Some(Duration::from_nanos(1_000_700_000)));
+        for (part, exact) in [(0.5, 0.500_35), (0.99, 0.990_693)] {
+            let quantile = all.quantile(part).unwrap().as_secs_f64();
+            assert!((quantile / exact - 1.0).abs() < 0.01, "{part}: {quantile}");
+        }
+    }
+
+    #[test]
+    fn absurd_durations_neither_panic_nor_get_lost() {
+        let mut durations = Durations::new(&RELAYS);
+        for took in [Duration::ZERO, Duration::MAX, Duration::from_secs(1 << 40)] {
+            durations.record(took);
+        }
+        assert_eq!(
+            (durations.count(), durations.buckets[0], durations.buckets[16]),
+            (3, 1, 2)
+        );
+        durations.clear();
+        assert!(durations.is_empty());
+        assert_eq!(
+            (durations.count(), durations.quantile(0.5), durations.max()),
+            (0, None, None)
+        );
+    }
+}

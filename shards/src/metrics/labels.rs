@@ -1,0 +1,245 @@
+//! The label values that shards count by: closed enums, so that a count is an array slot.
+
+use std::net::IpAddr;
+
+use passage_proto::question::AskError;
+
+/// The label `adapter_name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants are the label values")]
+pub enum AdapterName {
+    Status,
+    Authentication,
+    Discovery,
+    Strategy,
+    Localization,
+}
+
+impl AdapterName {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 5] = [
+        Self::Status,
+        Self::Authentication,
+        Self::Discovery,
+        Self::Strategy,
+        Self::Localization,
+    ];
+
+    /// The value as it is exported.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Authentication => "authentication",
+            Self::Discovery => "discovery",
+            Self::Strategy => "strategy",
+            Self::Localization => "localization",
+        }
+    }
+}
+
+/// The label `adapter_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants are the label values")]
+pub enum AdapterType {
+    Fixed,
+    Http,
+    Grpc,
+    Target,
+    Mojang,
+    Disabled,
+    Dns,
+    Agones,
+    /// No adapter was reached, for example because no route matched.
+    None,
+}
+
+impl AdapterType {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 9] = [
+        Self::Fixed,
+        Self::Http,
+        Self::Grpc,
+        Self::Target,
+        Self::Mojang,
+        Self::Disabled,
+        Self::Dns,
+        Self::Agones,
+        Self::None,
+    ];
+
+    /// The value as it is exported.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::Target => "target",
+            Self::Mojang => "mojang",
+            Self::Disabled => "disabled",
+            Self::Dns => "dns",
+            Self::Agones => "agones",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The label `request_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants are the label values")]
+pub enum RequestType {
+    Status,
+    Login,
+}
+
+impl RequestType {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 2] = [Self::Status, Self::Login];
+
+    /// The value as it is exported.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Login => "login",
+        }
+    }
+}
+
+/// Why work was shed before it cost anything: the label `bound`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// Open connections of the shard.
+    ConnectionsPerShard,
+    /// Open connections of one client prefix.
+    ConnectionsPerPrefix,
+    /// Logins before their hand-over.
+    Logins,
+    /// Logins that wait for an RSA operation.
+    RsaQueue,
+    /// Questions for the control thread.
+    ControlQueue,
+}
+
+impl Bound {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 5] = [
+        Self::ConnectionsPerShard,
+        Self::ConnectionsPerPrefix,
+        Self::Logins,
+        Self::RsaQueue,
+        Self::ControlQueue,
+    ];
+
+    /// The value as it is exported.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ConnectionsPerShard => "connections_per_shard",
+            Self::ConnectionsPerPrefix => "connections_per_prefix",
+            Self::Logins => "logins",
+            Self::RsaQueue => "rsa_queue",
+            Self::ControlQueue => "control_queue",
+        }
+    }
+}
+
+/// Every value of the label `error_type`, in the order of the enum.
+pub const ERROR_TYPES: [AskError; 6] = [
+    AskError::Denied,
+    AskError::RateLimited,
+    AskError::Failed,
+    AskError::Unreachable,
+    AskError::TimedOut,
+    AskError::Overloaded,
+];
+
+/// The label `error_type` as it is exported.
+#[must_use]
+pub fn error_type(error: AskError) -> &'static str {
+    match error {
+        AskError::Denied => "denied",
+        AskError::RateLimited => "rate_limited",
+        AskError::Failed => "failed",
+        AskError::Unreachable => "unreachable",
+        AskError::TimedOut => "timed_out",
+        AskError::Overloaded => "overloaded",
+    }
+}
+
+/// The labels of the connection metrics. `server_address` is a route's name or `other`, never what a client sent.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLabels<'a> {
+    /// Client address; left out of the labels where `client_ip_label` is off.
+    pub client_ip: IpAddr,
+    /// The route's name, `None` for no route; it then reads `other`.
+    pub route: Option<&'a str>,
+    /// The protocol version, `None` before the handshake; that and unknown versions read `other`.
+    pub protocol: Option<i32>,
+}
+
+/// The protocol versions of Minecraft: Java Edition's releases since 1.7.2, those before 1.17 one by one: the others
+/// of that range were snapshots. Ascending. Checked against npm `minecraft-data` 3.117.0.
+const RELEASES: [i32; 29] = [
+    4, 5, 47, 107, 108, 109, 110, 210, 315, 316, 335, 338, 340, 393, 401, 404, 477, 480, 485, 490, 498, 573,
+    575, 578, 735, 736, 751, 753, 754,
+];
+
+/// From 1.17 to 26.3 every number is a release.
+const RELEASES_IN_SEQUENCE: std::ops::RangeInclusive<i32> = 755..=777;
+
+/// Whether this protocol version may be a label value.
+pub(super) fn known_protocol(number: i32) -> bool {
+    RELEASES_IN_SEQUENCE.contains(&number) || RELEASES.binary_search(&number).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_released_versions_are_label_values() {
+        assert!(RELEASES.is_sorted() && RELEASES.iter().all(|number| known_protocol(*number)));
+        assert!((755..=777).all(known_protocol));
+        assert!(
+            [i32::MIN, -1, 0, 6, 48, 737, 778, 1 << 30, i32::MAX]
+                .iter()
+                .all(|number| !known_protocol(*number))
+        );
+    }
+
+    #[test]
+    fn every_label_value_stands_at_its_own_index_in_all() {
+        assert!(
+            AdapterName::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, name)| *name as usize == at)
+        );
+        assert!(
+            AdapterType::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, kind)| *kind as usize == at)
+        );
+        assert!(
+            RequestType::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, kind)| *kind as usize == at)
+        );
+        assert!(
+            Bound::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, bound)| *bound as usize == at)
+        );
+        assert!(
+            ERROR_TYPES
+                .iter()
+                .enumerate()
+                .all(|(at, error)| *error as usize == at)
+        );
+    }
+}

