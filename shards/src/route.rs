@@ -1,11 +1,126 @@
 //! Routes: what a host name leads to. Immutable once built, shared by all shards, swapped whole.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use passage_proto::cookie::CookieKeys;
 use passage_proto::identity::Profile;
 use passage_proto::question::{LocalizeQuery, RewriteHost, Target};
 use passage_proto::status::StatusReply;
+
+pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
+
+mod pattern;
+mod plan;
+mod choice;
+#[cfg(test)]
+mod tests;
+
+/// All routes, ready for look-ups: an exact name costs one look in a hash map however many there are, a name without
+/// a route of its own is compared with the patterns in order.
+pub struct Routes {
+    routes: Arc<[Route]>,
+    exact: HashMap<String, usize>,
+    patterns: Vec<(Pattern, usize)>,
+    /// Shown to pings for no route; `None` closes them.
+    pub unknown_host: Option<Arc<StatusReply>>,
+    /// Words for whoever has no route, or none yet.
+    pub localization: Arc<dyn Localizer>,
+}
+
+impl Routes {
+    /// Builds the table. The order of `routes` is the order in which patterns are tried.
+    ///
+    /// # Errors
+    ///
+    /// All routes whose host name is no pattern or was already taken by a route before.
+    pub fn new(
+        routes: Arc<[Route]>,
+        unknown_host: Option<Arc<StatusReply>>,
+        localization: Arc<dyn Localizer>,
+    ) -> Result<Self, Vec<RouteError>> {
+        let mut table = Self {
+            routes: Arc::clone(&routes),
+            exact: HashMap::with_capacity(routes.len()),
+            patterns: Vec::new(),
+            unknown_host,
+            localization,
+        };
+        let errors: Vec<_> = routes.iter().enumerate().filter_map(|(at, route)| table.add(at, route).err()).collect();
+        if errors.is_empty() { Ok(table) } else { Err(errors) }
+    }
+
+    /// The position of the route for a normalised host name: its exact name, else the first pattern that matches.
+    #[must_use]
+    pub fn find(&self, hostname: &str) -> Option<usize> {
+        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(hostname)).map(|(_, at)| *at);
+        self.exact.get(hostname).copied().or_else(by_pattern)
+    }
+
+    /// The route at a position that [`Self::find`] gave, or `None` beyond the last.
+    #[must_use]
+    pub fn route(&self, at: usize) -> Option<&Route> {
+        self.routes.get(at)
+    }
+
+    /// All routes, in order.
+    #[must_use]
+    pub fn all(&self) -> &[Route] {
+        &self.routes
+    }
+
+    fn add(&mut self, at: usize, route: &Route) -> Result<(), RouteError> {
+        let error = |problem| RouteError { route: Arc::clone(&route.name), position: at, problem };
+        let pattern = Pattern::parse(&route.name).map_err(|reason| error(RouteProblem::Pattern(reason)))?;
+        let twin = match pattern {
+            Pattern::Exact(name) => self.exact.insert(name, at),
+            pattern => {
+                let twin = self.patterns.iter().find(|(other, _)| other.same_as(&pattern)).map(|(_, at)| *at);
+                self.patterns.push((pattern, at));
+                twin
+            }
+        };
+        twin.map_or(Ok(()), |first| Err(error(RouteProblem::Duplicate { first })))
+    }
+}
+
+/// A route that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteError {
+    /// The host name as configured.
+    pub route: Arc<str>,
+    /// Its position, from 0.
+    pub position: usize,
+    /// What is wrong.
+    pub problem: RouteProblem,
+}
+
+/// What is wrong with a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteProblem {
+    /// Its host name is none.
+    Pattern(PatternError),
+    /// A route before it has the same host name, so that this one would never be used.
+    Duplicate {
+        /// Position of the route before it, from 0.
+        first: usize,
+    },
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route {} ({:?}): ", self.position + 1, self.route)?;
+        match &self.problem {
+            RouteProblem::Pattern(reason) => reason.fmt(f),
+            RouteProblem::Duplicate { first } => {
+                write!(f, "route {} has the same host name; remove one of them", first + 1)
+            }
+        }
+    }
+}
+
+impl std::error::Error for RouteError {}
 
 /// One `[[routes]]` entry (or the catch-all made of the top-level tables), ready for use by a shard.
 pub struct Route {

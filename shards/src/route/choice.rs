@@ -1,0 +1,37 @@
+//! How a target is chosen out of those that a route knows.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use passage_proto::question::{AskError, Message, Refusal, Target};
+
+use super::{Discovery, Strategy};
+
+impl Discovery {
+    /// All targets that are known now.
+    #[must_use]
+    pub fn targets(&self) -> &[Arc<Target>] {
+        match self {
+            Self::Snapshot { targets, .. } => targets,
+        }
+    }
+}
+
+impl Strategy {
+    /// The target for one player.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that says so, if there is no target.
+    pub fn choose(self, targets: &[Arc<Target>]) -> Result<Arc<Target>, Refusal> {
+        let chosen = match self {
+            // `min_by_key` gives the first of several.
+            Self::Fixed => targets.iter().min_by_key(|target| target.priority),
+        };
+        chosen.cloned().ok_or_else(no_target)
+    }
+}
+
+fn no_target() -> Refusal {
+    Refusal { message: Message { key: Cow::Borrowed("disconnect_no_target"), params: Vec::new() }, cause: AskError::Denied }
+}
