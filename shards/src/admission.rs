@@ -27,7 +27,10 @@ impl Gatehouse {
     pub(crate) fn new(blueprint: &Blueprint, now: Instant) -> Self {
         let prefixes = blueprint
             .rate_limit
-            .map_or(Prefixes { ipv4: 32, ipv6: 64 }, |rate| Prefixes { ipv4: rate.ipv4_prefix, ipv6: rate.ipv6_prefix });
+            .map_or(Prefixes { ipv4: 32, ipv6: 64 }, |rate| Prefixes {
+                ipv4: rate.ipv4_prefix,
+                ipv6: rate.ipv6_prefix,
+            });
         let cap = blueprint.limits.connections_per_prefix;
         Self {
             limiter: blueprint.rate_limit.map(|rate| Limiter::new(rate, now)),
@@ -79,7 +82,10 @@ impl Admission {
             return Err(Shed::ShardFull);
         }
         self.connections.set(self.connections.get() + 1);
-        Ok(Seat { admission: Rc::clone(self), place: None })
+        Ok(Seat {
+            admission: Rc::clone(self),
+            place: None,
+        })
     }
 
     /// Room for one more login before its hand-over, or `None` if the shard has enough of them.
@@ -113,7 +119,11 @@ impl Seat {
         if let Some(crowd) = &gatehouse.crowd {
             self.place = Some(crowd.enter(client).ok_or(Shed::PrefixFull)?);
         }
-        match gatehouse.limiter.as_ref().map(|limiter| limiter.admit(client, now)) {
+        match gatehouse
+            .limiter
+            .as_ref()
+            .map(|limiter| limiter.admit(client, now))
+        {
             None | Some(Verdict::Admitted) => Ok(()),
             Some(Verdict::Limited) => Err(Shed::RateLimited),
             Some(Verdict::TableFull) => Err(Shed::LimiterFull),
@@ -126,7 +136,9 @@ impl Drop for Seat {
         if let (Some(crowd), Some(place)) = (&self.admission.gatehouse.crowd, self.place.take()) {
             crowd.leave(place);
         }
-        self.admission.connections.set(self.admission.connections.get() - 1);
+        self.admission
+            .connections
+            .set(self.admission.connections.get() - 1);
     }
 }
 
@@ -184,7 +196,14 @@ mod tests {
 
     #[test]
     fn a_seat_is_free_again_when_its_connection_ends() {
-        let door = door(2, 1, Gatehouse { limiter: None, crowd: None });
+        let door = door(
+            2,
+            1,
+            Gatehouse {
+                limiter: None,
+                crowd: None,
+            },
+        );
         let first = door.seat().ok();
         let _second = door.seat();
         assert_eq!(door.seat().err(), Some(Shed::ShardFull));
@@ -195,7 +214,14 @@ mod tests {
 
     #[test]
     fn logins_are_bounded_on_their_own() {
-        let door = door(9, 1, Gatehouse { limiter: None, crowd: None });
+        let door = door(
+            9,
+            1,
+            Gatehouse {
+                limiter: None,
+                crowd: None,
+            },
+        );
         let login = door.login();
         assert!(login.is_some() && door.login().is_none());
         drop(login);
@@ -205,15 +231,27 @@ mod tests {
     #[test]
     fn a_refused_connection_does_not_stay_in_its_prefix() {
         let now = Instant::now();
-        let rate = RateLimit { limit: 2, duration: Duration::from_secs(60), ipv4_prefix: 32, ipv6_prefix: 64 };
-        let gatehouse = Gatehouse { limiter: Some(Limiter::new(rate, now)), crowd: Some(Crowd::new(1, PREFIXES)) };
+        let rate = RateLimit {
+            limit: 2,
+            duration: Duration::from_secs(60),
+            ipv4_prefix: 32,
+            ipv6_prefix: 64,
+        };
+        let gatehouse = Gatehouse {
+            limiter: Some(Limiter::new(rate, now)),
+            crowd: Some(Crowd::new(1, PREFIXES)),
+        };
         let door = door(9, 9, gatehouse);
         let identify = |host, now| {
             let mut seat = door.seat()?;
             seat.identify(client(host), now).map(|()| seat)
         };
         let first = identify(1, now);
-        assert_eq!(identify(1, now).err(), Some(Shed::PrefixFull), "one connection at a time");
+        assert_eq!(
+            identify(1, now).err(),
+            Some(Shed::PrefixFull),
+            "one connection at a time"
+        );
         drop(first);
         assert_eq!(identify(1, now).err(), Some(Shed::RateLimited), "and not so soon");
         assert!(identify(2, now).is_ok(), "others are not concerned");

@@ -1,10 +1,25 @@
 //! Questions that leave a shard for the control thread, and how answers come back.
+//!
+//! Questions go through one bounded channel that all shards share; each shard has a mailbox for answers and a waker that
+//! ends the wait of its engine. A connection that stops waiting (its deadline, its client's end) drops its [`Pending`],
+//! which tells the control thread that the work can be skipped; an answer that comes nevertheless is dropped.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use passage_proto::identity::Profile;
-use passage_proto::question::{AskError, AuthenticateQuery, Refusal};
+use passage_proto::question::{AskError, AuthenticateQuery, Message, Refusal};
+use passage_proto::text::keys;
+use slab::Slab;
+
+#[cfg(test)]
+mod tests;
 
 /// What only the control thread can find out, because it needs the network.
 #[derive(Debug)]
@@ -47,17 +62,290 @@ pub struct Asked {
 }
 
 /// The way back to the connection that asked.
-#[derive(Debug)]
-pub struct ReplyTo {}
+pub struct ReplyTo {
+    destination: Option<Destination>,
+    kind: Kind,
+}
+
+struct Destination {
+    ticket: Ticket,
+    mailbox: Sender<Letter>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    abandoned: Arc<AtomicBool>,
+}
+
+/// Which answer a question has, for the case that there is none.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Authenticate,
+    Resolve,
+}
 
 impl ReplyTo {
     /// Hands the answer to the shard and wakes it. Never blocks. An answer that comes after the connection has
     /// ended is dropped.
-    pub fn send(self, _answer: RemoteAnswer) {}
+    pub fn send(mut self, answer: RemoteAnswer) {
+        self.deliver(answer);
+    }
 
     /// Whether the connection that asked has gone, so that the work can be skipped.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
-        false
+        self.destination
+            .as_ref()
+            .is_some_and(|to| to.abandoned.load(Ordering::Acquire))
+    }
+
+    /// A way back that ends in a channel instead of a shard, for tests of whoever answers `question`.
+    #[must_use]
+    pub fn detached(question: &RemoteQuestion) -> (Self, Receiver<RemoteAnswer>) {
+        let (sender, answers) = bounded(1);
+        let (mailbox, letters) = unbounded::<Letter>();
+        let wake = Arc::new(move || {
+            for letter in letters.try_iter() {
+                let _already_answered = sender.try_send(letter.answer);
+            }
+        });
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let destination = Destination {
+            ticket: Ticket { slot: 0, serial: 0 },
+            mailbox,
+            wake,
+            abandoned,
+        };
+        (
+            Self {
+                destination: Some(destination),
+                kind: question.kind(),
+            },
+            answers,
+        )
+    }
+
+    fn deliver(&mut self, answer: RemoteAnswer) {
+        let Some(to) = self.destination.take() else { return };
+        if !to.abandoned.load(Ordering::Acquire)
+            && to
+                .mailbox
+                .send(Letter {
+                    ticket: to.ticket,
+                    answer,
+                })
+                .is_ok()
+        {
+            (to.wake)();
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        self.deliver(self.kind.failure(AskError::Failed));
+    }
+}
+
+impl RemoteQuestion {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Authenticate { .. } => Kind::Authenticate,
+            Self::Resolve { .. } => Kind::Resolve,
+        }
+    }
+}
+
+impl Kind {
+    fn failure(self, cause: AskError) -> RemoteAnswer {
+        match self {
+            Self::Authenticate => RemoteAnswer::Profile(Err(authentication_refusal(cause))),
+            Self::Resolve => RemoteAnswer::Addresses(Err(cause)),
+        }
+    }
+}
+
+/// What a player reads when an authenticator could not be asked or did not answer.
+pub(crate) fn authentication_refusal(cause: AskError) -> Refusal {
+    let key = match cause {
+        AskError::Denied => keys::DISCONNECT_NOT_AUTHENTICATED,
+        AskError::RateLimited => keys::DISCONNECT_AUTHENTICATION_BUSY,
+        AskError::Failed | AskError::Unreachable => keys::DISCONNECT_AUTHENTICATION_UNAVAILABLE,
+        AskError::TimedOut => keys::DISCONNECT_AUTHENTICATION_TIMEOUT,
+        AskError::Overloaded => keys::DISCONNECT_OVERLOADED,
+    };
+    Refusal {
+        message: Message {
+            key: key.into(),
+            params: Vec::new(),
+        },
+        cause,
+    }
+}
+
+/// An answer on its way to a shard. There is at most one for each question under way, so that the mailbox is bounded by
+/// the shard's connections.
+struct Letter {
+    ticket: Ticket,
+    answer: RemoteAnswer,
+}
+
+/// Names one question of one shard, never again another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticket {
+    slot: usize,
+    serial: u64,
+}
+
+/// One shard's questions under way.
+pub(crate) struct Desk {
+    control: Sender<Asked>,
+    post: Sender<Letter>,
+    mailbox: Receiver<Letter>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    open: RefCell<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    questions: Slab<Entry>,
+    serial: u64,
+}
+
+struct Entry {
+    serial: u64,
+    answer: Option<RemoteAnswer>,
+    notify: Box<dyn Fn()>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Desk {
+    /// `wake` makes the shard call [`Self::deliver`] soon, from any thread.
+    pub(crate) fn new(control: Sender<Asked>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        let (post, mailbox) = unbounded();
+        Self {
+            control,
+            post,
+            mailbox,
+            wake,
+            open: RefCell::default(),
+        }
+    }
+
+    /// Asks the control thread; `notify` is called on this shard when the answer is there.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::Overloaded`] if too many questions wait already, [`AskError::Failed`] without a control thread.
+    pub(crate) fn ask(
+        self: &Rc<Self>,
+        question: RemoteQuestion,
+        deadline: Instant,
+        notify: Box<dyn Fn()>,
+    ) -> Result<Pending, AskError> {
+        let kind = question.kind();
+        let pending = self.open(notify);
+        let destination = Destination {
+            ticket: pending.ticket,
+            mailbox: self.post.clone(),
+            wake: Arc::clone(&self.wake),
+            abandoned: pending.abandoned(),
+        };
+        let reply = ReplyTo {
+            destination: Some(destination),
+            kind,
+        };
+        self.control
+            .try_send(Asked {
+                question,
+                deadline,
+                reply,
+            })
+            .map_or_else(
+                |error| {
+                    Err(match error {
+                        TrySendError::Full(_) => AskError::Overloaded,
+                        TrySendError::Disconnected(_) => AskError::Failed,
+                    })
+                },
+                |()| Ok(pending),
+            )
+    }
+
+    /// Hands the answers that have come to whoever waits for them.
+    pub(crate) fn deliver(&self) {
+        for letter in self.mailbox.try_iter() {
+            let mut open = self.open.borrow_mut();
+            let entry = open.questions.get_mut(letter.ticket.slot);
+            if let Some(entry) = entry.filter(|entry| entry.serial == letter.ticket.serial) {
+                entry.answer = Some(letter.answer);
+                (entry.notify)();
+            }
+        }
+    }
+
+    /// Questions that wait for an answer.
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        self.open.borrow().questions.len()
+    }
+
+    fn open(self: &Rc<Self>, notify: Box<dyn Fn()>) -> Pending {
+        let mut open = self.open.borrow_mut();
+        open.serial += 1;
+        let serial = open.serial;
+        let entry = Entry {
+            serial,
+            answer: None,
+            notify,
+            abandoned: Arc::default(),
+        };
+        let slot = open.questions.insert(entry);
+        Pending {
+            desk: Rc::clone(self),
+            ticket: Ticket { slot, serial },
+        }
+    }
+}
+
+/// A question that waits for its answer; dropping it abandons the question.
+pub(crate) struct Pending {
+    desk: Rc<Desk>,
+    ticket: Ticket,
+}
+
+impl Pending {
+    /// The answer, once, if it has come.
+    pub(crate) fn take(&self) -> Option<RemoteAnswer> {
+        self.desk
+            .open
+            .borrow_mut()
+            .questions
+            .get_mut(self.ticket.slot)?
+            .answer
+            .take()
+    }
+
+    fn abandoned(&self) -> Arc<AtomicBool> {
+        let open = self.desk.open.borrow();
+        open.questions
+            .get(self.ticket.slot)
+            .map(|entry| Arc::clone(&entry.abandoned))
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let entry = self.desk.open.borrow_mut().questions.try_remove(self.ticket.slot);
+        if let Some(entry) = entry {
+            entry.abandoned.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl fmt::Debug for ReplyTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyTo")
+            .field("kind", &self.kind)
+            .field("abandoned", &self.is_abandoned())
+            .finish()
     }
 }

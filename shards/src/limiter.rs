@@ -86,12 +86,18 @@ impl Limiter {
         let limit = u64::from(rate.limit.max(1));
         let burst = limit.div_ceil(2);
         // One tick more than an exact division, because both ends of a window are rounded down to a tick.
-        let window = u64::try_from(rate.duration.as_nanos() >> TICK_SHIFT).unwrap_or(TIME_MAX).min(TIME_MAX) + 1;
+        let window = u64::try_from(rate.duration.as_nanos() >> TICK_SHIFT)
+            .unwrap_or(TIME_MAX)
+            .min(TIME_MAX)
+            + 1;
         let interval = window / (limit - burst + 1) + 1;
         Self {
             sets: std::iter::repeat_with(Set::default).take(SETS).collect(),
             seed: RandomState::new(),
-            prefixes: Prefixes { ipv4: rate.ipv4_prefix, ipv6: rate.ipv6_prefix },
+            prefixes: Prefixes {
+                ipv4: rate.ipv4_prefix,
+                ipv6: rate.ipv6_prefix,
+            },
             epoch,
             latest: AtomicU64::new(1),
             interval,
@@ -130,7 +136,10 @@ impl Limiter {
 
     fn ticks(&self, now: Instant) -> u64 {
         let nanos = now.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(nanos >> TICK_SHIFT).unwrap_or(TIME_MAX).min(TIME_MAX) + 1
+        u64::try_from(nanos >> TICK_SHIFT)
+            .unwrap_or(TIME_MAX)
+            .min(TIME_MAX)
+            + 1
     }
 }
 
@@ -182,11 +191,15 @@ impl Word {
 
 impl Set {
     fn read(&self) -> Snapshot {
-        Snapshot(std::array::from_fn(|place| Word(self.0[place].load(Ordering::Acquire))))
+        Snapshot(std::array::from_fn(|place| {
+            Word(self.0[place].load(Ordering::Acquire))
+        }))
     }
 
     fn swap(&self, place: usize, from: Word, to: Word) -> bool {
-        self.0[place].compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0[place]
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 }
 
@@ -199,6 +212,7 @@ impl Snapshot {
     fn place_of(&self, tag: u64) -> (usize, Word) {
         let words = self.0.iter().copied().enumerate();
         let own = words.clone().find(|(_, word)| word.tag() == tag);
-        own.or_else(|| words.min_by_key(|(place, word)| (word.time(), *place))).unwrap_or((0, self.0[0]))
+        own.or_else(|| words.min_by_key(|(place, word)| (word.time(), *place)))
+            .unwrap_or((0, self.0[0]))
     }
 }

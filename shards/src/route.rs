@@ -11,9 +11,9 @@ use passage_proto::status::StatusReply;
 
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 
+mod choice;
 mod pattern;
 mod plan;
-mod choice;
 #[cfg(test)]
 mod tests;
 
@@ -47,14 +47,23 @@ impl Routes {
             unknown_host,
             localization,
         };
-        let errors: Vec<_> = routes.iter().enumerate().filter_map(|(at, route)| table.add(at, route).err()).collect();
+        let errors: Vec<_> = routes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, route)| table.add(at, route).err())
+            .collect();
         if errors.is_empty() { Ok(table) } else { Err(errors) }
     }
 
     /// The position of the route for a normalised host name: its exact name, else the first pattern that matches.
     #[must_use]
     pub fn find(&self, hostname: &str) -> Option<usize> {
-        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(hostname)).map(|(_, at)| *at);
+        let by_pattern = || {
+            self.patterns
+                .iter()
+                .find(|(pattern, _)| pattern.matches(hostname))
+                .map(|(_, at)| *at)
+        };
         self.exact.get(hostname).copied().or_else(by_pattern)
     }
 
@@ -71,12 +80,20 @@ impl Routes {
     }
 
     fn add(&mut self, at: usize, route: &Route) -> Result<(), RouteError> {
-        let error = |problem| RouteError { route: Arc::clone(&route.name), position: at, problem };
+        let error = |problem| RouteError {
+            route: Arc::clone(&route.name),
+            position: at,
+            problem,
+        };
         let pattern = Pattern::parse(&route.name).map_err(|reason| error(RouteProblem::Pattern(reason)))?;
         let twin = match pattern {
             Pattern::Exact(name) => self.exact.insert(name, at),
             pattern => {
-                let twin = self.patterns.iter().find(|(other, _)| other.same_as(&pattern)).map(|(_, at)| *at);
+                let twin = self
+                    .patterns
+                    .iter()
+                    .find(|(other, _)| other.same_as(&pattern))
+                    .map(|(_, at)| *at);
                 self.patterns.push((pattern, at));
                 twin
             }
@@ -114,7 +131,11 @@ impl fmt::Display for RouteError {
         match &self.problem {
             RouteProblem::Pattern(reason) => reason.fmt(f),
             RouteProblem::Duplicate { first } => {
-                write!(f, "route {} has the same host name; remove one of them", first + 1)
+                write!(
+                    f,
+                    "route {} has the same host name; remove one of them",
+                    first + 1
+                )
             }
         }
     }

@@ -45,7 +45,8 @@ impl KeyPair {
         // SAFETY: both objects are alive and owned here; a null callback is allowed.
         let made = unsafe {
             lc::BN_set_word(exponent.0.as_ptr(), lc::RSA_F4.unsigned_abs().into()) == 1
-                && lc::RSA_generate_key_ex(key.0.as_ptr(), MODULUS_BITS, exponent.0.as_ptr(), ptr::null_mut()) == 1
+                && lc::RSA_generate_key_ex(key.0.as_ptr(), MODULUS_BITS, exponent.0.as_ptr(), ptr::null_mut())
+                    == 1
         };
         if !made {
             return Err(KeyError("generate an RSA key pair"));
@@ -62,8 +63,13 @@ impl KeyPair {
     pub fn copy(&self) -> Result<Self, KeyError> {
         // SAFETY: the key is alive; the copy is owned by nobody else.
         let copy = unsafe { lc::RSAPrivateKey_dup(self.key.0.as_ptr()) };
-        let key = NonNull::new(copy).map(Key).ok_or(KeyError("copy the RSA key pair"))?;
-        Ok(Self { key, public: Arc::clone(&self.public) })
+        let key = NonNull::new(copy)
+            .map(Key)
+            .ok_or(KeyError("copy the RSA key pair"))?;
+        Ok(Self {
+            key,
+            public: Arc::clone(&self.public),
+        })
     }
 
     /// The public key as DER-encoded `SubjectPublicKeyInfo`, as the encryption request carries it.
@@ -109,7 +115,9 @@ pub fn encrypt(public_key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
     let mut input = public_key.as_ptr();
     let length = public_key.len().try_into().ok()?;
     // SAFETY: `input` points to `length` readable bytes, and nothing else owns the result.
-    let key = Key(NonNull::new(unsafe { lc::d2i_RSA_PUBKEY(ptr::null_mut(), &raw mut input, length) })?);
+    let key = Key(NonNull::new(unsafe {
+        lc::d2i_RSA_PUBKEY(ptr::null_mut(), &raw mut input, length)
+    })?);
     // SAFETY: the key is alive.
     let mut encrypted = vec![0; unsafe { lc::RSA_size(key.0.as_ptr()) }.try_into().ok()?];
     let mut written = 0;
@@ -139,7 +147,9 @@ unsafe impl Send for Key {}
 impl Key {
     fn new() -> Result<Self, KeyError> {
         // SAFETY: no preconditions.
-        NonNull::new(unsafe { lc::RSA_new() }).map(Self).ok_or(KeyError("allocate an RSA key"))
+        NonNull::new(unsafe { lc::RSA_new() })
+            .map(Self)
+            .ok_or(KeyError("allocate an RSA key"))
     }
 
     /// Decrypts without looking at the padding. The length of the ciphertext is no secret.
@@ -169,7 +179,11 @@ impl Key {
         let mut end = der.as_mut_ptr();
         // SAFETY: `end` points to as many bytes as the same call asked for.
         let written = unsafe { lc::i2d_RSA_PUBKEY(self.0.as_ptr(), &raw mut end) };
-        if written == length && length > 0 { Ok(der) } else { Err(error) }
+        if written == length && length > 0 {
+            Ok(der)
+        } else {
+            Err(error)
+        }
     }
 }
 
@@ -185,7 +199,9 @@ struct Number(NonNull<lc::BIGNUM>);
 impl Number {
     fn new() -> Result<Self, KeyError> {
         // SAFETY: no preconditions.
-        NonNull::new(unsafe { lc::BN_new() }).map(Self).ok_or(KeyError("allocate a number"))
+        NonNull::new(unsafe { lc::BN_new() })
+            .map(Self)
+            .ok_or(KeyError("allocate a number"))
     }
 }
 
@@ -210,7 +226,11 @@ impl fmt::Debug for KeyPair {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: the process has no memory or no entropy left", self.0)
+        write!(
+            f,
+            "cannot {}: the process has no memory or no entropy left",
+            self.0
+        )
     }
 }
 
@@ -237,7 +257,10 @@ mod tests {
         let opened = pair.open(&response(&pair, &SECRET, &TOKEN));
         assert_eq!(opened, Some(SharedSecret::new(SECRET)));
         let copy = pair.copy().unwrap();
-        assert_eq!(copy.open(&response(&pair, &SECRET, &TOKEN)), Some(SharedSecret::new(SECRET)));
+        assert_eq!(
+            copy.open(&response(&pair, &SECRET, &TOKEN)),
+            Some(SharedSecret::new(SECRET))
+        );
     }
 
     #[test]
@@ -259,15 +282,26 @@ mod tests {
         assert!(refuses(response(&pair, &SECRET, b"TOKE")), "another token");
         assert!(refuses(response(&pair, &SECRET, b"tok")), "a short token");
         assert!(refuses(response(&pair, &SECRET[..15], &TOKEN)), "a short secret");
-        assert!(refuses(response(&pair, b"0123456789abcdefg", &TOKEN)), "a long secret");
+        assert!(
+            refuses(response(&pair, b"0123456789abcdefg", &TOKEN)),
+            "a long secret"
+        );
         assert!(refuses(response(&other, &SECRET, &TOKEN)), "another key");
         for length in [0, 1, 127, 128, 129, 4096] {
             let garbage = vec![0xa5; length];
             let token = encrypt(pair.public_key(), &TOKEN).unwrap();
             let secret = garbage.clone();
-            assert!(refuses(EncryptedSecret { shared_secret: secret, verify_token: token, expected_token: TOKEN }));
+            assert!(refuses(EncryptedSecret {
+                shared_secret: secret,
+                verify_token: token,
+                expected_token: TOKEN
+            }));
             let secret = encrypt(pair.public_key(), &SECRET).unwrap();
-            assert!(refuses(EncryptedSecret { shared_secret: secret, verify_token: garbage, expected_token: TOKEN }));
+            assert!(refuses(EncryptedSecret {
+                shared_secret: secret,
+                verify_token: garbage,
+                expected_token: TOKEN
+            }));
         }
     }
 

@@ -28,7 +28,12 @@ pub(super) struct Place([u32; 2]);
 impl Crowd {
     pub(super) fn new(cap: u32, prefixes: Prefixes) -> Self {
         let row = || std::iter::repeat_with(AtomicU32::default).take(ROW).collect();
-        Self { rows: [row(), row()], seed: RandomState::new(), prefixes, cap }
+        Self {
+            rows: [row(), row()],
+            seed: RandomState::new(),
+            prefixes,
+            cap,
+        }
     }
 
     /// Counts one more connection of the client's prefix; `None`, and nothing counted, if it has enough.
@@ -36,8 +41,14 @@ impl Crowd {
         let hash = self.seed.hash_one(self.prefixes.of(client));
         let mask = u64::try_from(ROW - 1).unwrap_or(0);
         let place = Place([hash & mask, (hash >> 32) & mask].map(|slot| u32::try_from(slot).unwrap_or(0)));
-        let before = self.counters(&place).map(|counter| counter.fetch_add(1, Ordering::AcqRel));
-        if before.into_iter().min().is_some_and(|connections| connections < self.cap) {
+        let before = self
+            .counters(&place)
+            .map(|counter| counter.fetch_add(1, Ordering::AcqRel));
+        if before
+            .into_iter()
+            .min()
+            .is_some_and(|connections| connections < self.cap)
+        {
             return Some(place);
         }
         self.leave(place);
@@ -51,7 +62,10 @@ impl Crowd {
     }
 
     fn counters(&self, place: &Place) -> [&AtomicU32; 2] {
-        [&self.rows[0][place.0[0] as usize], &self.rows[1][place.0[1] as usize]]
+        [
+            &self.rows[0][place.0[0] as usize],
+            &self.rows[1][place.0[1] as usize],
+        ]
     }
 }
 
@@ -100,6 +114,12 @@ mod tests {
             }
         });
         assert!(entered.into_inner() > 1_000);
-        assert!(crowd.rows.iter().flatten().all(|counter| counter.load(Ordering::SeqCst) == 0));
+        assert!(
+            crowd
+                .rows
+                .iter()
+                .flatten()
+                .all(|counter| counter.load(Ordering::SeqCst) == 0)
+        );
     }
 }

@@ -13,7 +13,12 @@ use crate::pool::RateLimit;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn rate(limit: u32, duration: Duration) -> RateLimit {
-    RateLimit { limit, duration, ipv4_prefix: 32, ipv6_prefix: 64 }
+    RateLimit {
+        limit,
+        duration,
+        ipv4_prefix: 32,
+        ipv6_prefix: 64,
+    }
 }
 
 fn client(n: u32) -> IpAddr {
@@ -21,7 +26,9 @@ fn client(n: u32) -> IpAddr {
 }
 
 fn admitted(limiter: &Limiter, client: IpAddr, now: Instant, attempts: usize) -> usize {
-    (0..attempts).filter(|_| limiter.admit(client, now) == Verdict::Admitted).count()
+    (0..attempts)
+        .filter(|_| limiter.admit(client, now) == Verdict::Admitted)
+        .count()
 }
 
 #[test]
@@ -29,8 +36,9 @@ fn admits_half_the_limit_at_once_and_the_whole_limit_over_the_duration() {
     let epoch = Instant::now();
     let limiter = Limiter::new(rate(60, MINUTE), epoch);
     assert_eq!(admitted(&limiter, client(1), epoch, 100), 30);
-    let rest: usize =
-        (1..600).map(|tenth| admitted(&limiter, client(1), epoch + Duration::from_millis(tenth * 100), 1)).sum();
+    let rest: usize = (1..600)
+        .map(|tenth| admitted(&limiter, client(1), epoch + Duration::from_millis(tenth * 100), 1))
+        .sum();
     assert_eq!(rest, 30, "30 at once and 30 more within the same minute");
 }
 
@@ -39,19 +47,40 @@ fn a_limit_of_one_admits_one_a_duration() {
     let epoch = Instant::now();
     let limiter = Limiter::new(rate(1, MINUTE), epoch);
     assert_eq!(admitted(&limiter, client(1), epoch, 5), 1);
-    assert_eq!(admitted(&limiter, client(1), epoch + MINUTE - Duration::from_millis(1), 5), 0);
-    assert_eq!(admitted(&limiter, client(1), epoch + MINUTE + Duration::from_millis(1), 5), 1);
+    assert_eq!(
+        admitted(&limiter, client(1), epoch + MINUTE - Duration::from_millis(1), 5),
+        0
+    );
+    assert_eq!(
+        admitted(&limiter, client(1), epoch + MINUTE + Duration::from_millis(1), 5),
+        1
+    );
 }
 
 #[test]
 fn prefixes_share_and_mapped_addresses_are_ipv4() {
     let epoch = Instant::now();
-    let limiter = Limiter::new(RateLimit { ipv4_prefix: 24, ..rate(1, MINUTE) }, epoch);
+    let limiter = Limiter::new(
+        RateLimit {
+            ipv4_prefix: 24,
+            ..rate(1, MINUTE)
+        },
+        epoch,
+    );
     let mapped = |n| IpAddr::V6(Ipv4Addr::new(192, 0, 2, n).to_ipv6_mapped());
-    assert_eq!(limiter.admit(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), epoch), Verdict::Admitted);
-    assert_eq!(limiter.admit(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200)), epoch), Verdict::Limited);
+    assert_eq!(
+        limiter.admit(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), epoch),
+        Verdict::Admitted
+    );
+    assert_eq!(
+        limiter.admit(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200)), epoch),
+        Verdict::Limited
+    );
     assert_eq!(limiter.admit(mapped(3), epoch), Verdict::Limited);
-    assert_eq!(limiter.admit(IpAddr::V4(Ipv4Addr::new(192, 0, 3, 1)), epoch), Verdict::Admitted);
+    assert_eq!(
+        limiter.admit(IpAddr::V4(Ipv4Addr::new(192, 0, 3, 1)), epoch),
+        Verdict::Admitted
+    );
     let v6 = |subnet, host| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, 0, 0, 0, host));
     assert_eq!(limiter.admit(v6(1, 1), epoch), Verdict::Admitted);
     assert_eq!(limiter.admit(v6(1, 2), epoch), Verdict::Limited);
@@ -68,10 +97,17 @@ fn a_full_table_refuses_newcomers_and_keeps_its_promise_to_the_others() {
         admitted += usize::from(limiter.admit(client(n), epoch) == Verdict::Admitted);
     }
     assert!(admitted <= WORDS, "{admitted} prefixes in {WORDS} words");
-    assert!(admitted > WORDS * 9 / 10, "only {admitted} of {WORDS} words are used");
+    assert!(
+        admitted > WORDS * 9 / 10,
+        "only {admitted} of {WORDS} words are used"
+    );
     assert!((0..newcomers).all(|n| limiter.admit(client(n), epoch) != Verdict::Admitted));
     let later = epoch + MINUTE * 2;
-    assert_eq!(limiter.admit(client(newcomers), later), Verdict::Admitted, "dead words are free again");
+    assert_eq!(
+        limiter.admit(client(newcomers), later),
+        Verdict::Admitted,
+        "dead words are free again"
+    );
 }
 
 #[test]
@@ -90,7 +126,11 @@ fn survives_times_beyond_its_range() {
     let limiter = Limiter::new(rate(u32::MAX, Duration::from_secs(u64::from(u32::MAX))), epoch);
     assert_eq!(limiter.admit(client(1), epoch), Verdict::Admitted);
     let century = epoch + Duration::from_secs(100 * 365 * 86_400);
-    assert_eq!(limiter.admit(client(1), century), Verdict::Limited, "refused rather than wrapped");
+    assert_eq!(
+        limiter.admit(client(1), century),
+        Verdict::Limited,
+        "refused rather than wrapped"
+    );
 }
 
 /// Admissions of one prefix, in order of time.
@@ -101,7 +141,11 @@ fn assert_no_window_is_overfull(times: &[Duration], limit: u32, duration: Durati
         while window.front().is_some_and(|&first| time - first >= duration) {
             window.pop_front();
         }
-        assert!(window.len() <= limit as usize, "{} of {limit} within {duration:?}", window.len());
+        assert!(
+            window.len() <= limit as usize,
+            "{} of {limit} within {duration:?}",
+            window.len()
+        );
     }
 }
 
@@ -161,7 +205,8 @@ fn threads_never_admit_more_than_the_limit_together() {
                         let flood = u32::try_from(1_000 + thread * 20_000 + round).unwrap_or(0);
                         limiter.admit(client(flood), epoch + Duration::from_millis(own));
                         let earliest = seen.fetch_max(own, Ordering::SeqCst).max(own);
-                        if limiter.admit(client(who), epoch + Duration::from_millis(own)) == Verdict::Admitted {
+                        if limiter.admit(client(who), epoch + Duration::from_millis(own)) == Verdict::Admitted
+                        {
                             let last = highest.load(Ordering::SeqCst);
                             admitted.push((who, earliest, last));
                         }
@@ -170,7 +215,10 @@ fn threads_never_admit_more_than_the_limit_together() {
                 })
             })
             .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect::<Vec<_>>()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_default())
+            .collect::<Vec<_>>()
     });
     assert!(!admissions.is_empty());
     for who in 0..4 {
@@ -178,8 +226,14 @@ fn threads_never_admit_more_than_the_limit_together() {
         for (_, start, _) in &of_one {
             // Those that certainly fell into the window: stamped entirely within it.
             let end = start + 500;
-            let within = of_one.iter().filter(|(_, first, last)| first >= start && *last < end).count();
-            assert!(within <= LIMIT as usize, "{within} connections of prefix {who} within 500 ms from {start}");
+            let within = of_one
+                .iter()
+                .filter(|(_, first, last)| first >= start && *last < end)
+                .count();
+            assert!(
+                within <= LIMIT as usize,
+                "{within} connections of prefix {who} within 500 ms from {start}"
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use passage_proto::question::{AskError, Message, Refusal, Target};
+use passage_proto::text::keys::DISCONNECT_NO_TARGET;
 
 use super::{Discovery, Strategy};
 
@@ -33,5 +34,11 @@ impl Strategy {
 }
 
 fn no_target() -> Refusal {
-    Refusal { message: Message { key: Cow::Borrowed("disconnect_no_target"), params: Vec::new() }, cause: AskError::Denied }
+    Refusal {
+        message: Message {
+            key: Cow::Borrowed(DISCONNECT_NO_TARGET),
+            params: Vec::new(),
+        },
+        cause: AskError::Denied,
+    }
 }

@@ -121,17 +121,27 @@ impl Glob {
         let (inner, last) = rest.rsplit_once('*').unwrap_or(("", rest));
         Some(Self {
             first: first.to_owned(),
-            inner: inner.split('*').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+            inner: inner
+                .split('*')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
             last: last.to_owned(),
         })
     }
 
     /// The leftmost place for every inner part is enough, so that this takes linear time a part.
     fn matches(&self, hostname: &str) -> bool {
-        let Some(rest) = hostname.strip_prefix(&*self.first) else { return false };
-        let Some(mut rest) = rest.strip_suffix(&*self.last) else { return false };
+        let Some(rest) = hostname.strip_prefix(&*self.first) else {
+            return false;
+        };
+        let Some(mut rest) = rest.strip_suffix(&*self.last) else {
+            return false;
+        };
         for part in &self.inner {
-            let Some(at) = rest.find(&**part) else { return false };
+            let Some(at) = rest.find(&**part) else {
+                return false;
+            };
             rest = &rest[at + part.len()..];
         }
         true
@@ -196,13 +206,16 @@ mod tests {
     fn expressions_match_the_whole_name() {
         assert!(matches(r"/^eu[0-9]+\.example\.net$/", "eu17.example.net"));
         assert!(!matches(r"/^eu[0-9]+\.example\.net$/", "eu.example.net"));
-        assert!(!matches(r"/^eu|us$/", "eu.evil.org"), "both anchors hold for both alternatives");
+        assert!(
+            !matches(r"/^eu|us$/", "eu.evil.org"),
+            "both anchors hold for both alternatives"
+        );
         assert!(matches(r"/^eu|us$/", "us"));
     }
 
     #[test]
     fn refuses_what_cannot_match_and_says_why() {
-        let error = |pattern| Pattern::parse(pattern).err();
+        let error = |pattern: &str| Pattern::parse(pattern).err();
         assert_eq!(error(""), Some(PatternError::Empty));
         assert_eq!(error("."), Some(PatternError::Empty));
         assert_eq!(error("play example"), Some(PatternError::Character(' ')));
@@ -210,6 +223,9 @@ mod tests {
         assert_eq!(error(r"/^example\$/"), Some(PatternError::NotAnchored));
         assert_eq!(error(&"a".repeat(2000)), Some(PatternError::TooLong));
         assert!(matches!(error("/^(unclosed$/"), Some(PatternError::Regex(_))));
-        assert!(matches!(error(r"/^(\w{1000}){1000}$/"), Some(PatternError::Regex(_))), "too big to compile");
+        assert!(
+            matches!(error(r"/^(\w{1000}){1000}$/"), Some(PatternError::Regex(_))),
+            "too big to compile"
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use passage_proto::question::{
     AskError, LoginPlan, Message, Purpose, Refusal, RelayPlan, RoutePlan, RouteQuery,
 };
+use passage_proto::text::keys::DISCONNECT_VERSION;
 use passage_proto::version::{TRANSFER_SINCE, TRANSFER_SINCE_NAME};
 
 use super::{Authentication, Mode, Route, StatusSource};
@@ -24,15 +25,22 @@ impl Route {
     fn login_plan(&self, protocol: i32, public_key: &Arc<[u8]>) -> RoutePlan {
         match self.mode {
             Mode::Relay => self.relay_plan(),
-            Mode::Transfer | Mode::Auto if protocol >= TRANSFER_SINCE => RoutePlan::Transfer(self.transfer_plan(public_key)),
+            Mode::Transfer | Mode::Auto if protocol >= TRANSFER_SINCE => {
+                RoutePlan::Transfer(self.transfer_plan(public_key))
+            }
             Mode::Auto => self.relay_plan(),
             Mode::Transfer => RoutePlan::Refuse(too_old()),
         }
     }
 
     fn transfer_plan(&self, public_key: &Arc<[u8]>) -> LoginPlan {
-        let client_must_authenticate =
-            matches!(self.authentication, Authentication::Remote { client_must_authenticate: true, .. });
+        let client_must_authenticate = matches!(
+            self.authentication,
+            Authentication::Remote {
+                client_must_authenticate: true,
+                ..
+            }
+        );
         let remote = matches!(self.authentication, Authentication::Remote { .. });
         LoginPlan {
             encrypt: remote || self.cookies.is_some(),
@@ -43,11 +51,19 @@ impl Route {
     }
 
     fn relay_plan(&self) -> RoutePlan {
-        RoutePlan::Relay(RelayPlan { rewrite_host: self.relay.rewrite_host.clone() })
+        RoutePlan::Relay(RelayPlan {
+            rewrite_host: self.relay.rewrite_host.clone(),
+        })
     }
 }
 
 fn too_old() -> Refusal {
     let params = vec![("version", TRANSFER_SINCE_NAME.to_owned())];
-    Refusal { message: Message { key: Cow::Borrowed("disconnect_version"), params }, cause: AskError::Denied }
+    Refusal {
+        message: Message {
+            key: Cow::Borrowed(DISCONNECT_VERSION),
+            params,
+        },
+        cause: AskError::Denied,
+    }
 }
