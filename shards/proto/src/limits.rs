@@ -3,6 +3,8 @@
 //! `_BYTES_MAX` counts bytes on the wire, `_UNITS_MAX` UTF-16 code units, which is how the protocol bounds its
 //! strings (Java's `String.length`).
 
+use std::time::Duration;
+
 /// Longest VarInt, in bytes.
 pub const VAR_INT_BYTES_MAX: usize = 5;
 
@@ -101,6 +103,21 @@ pub const PROXY_V2_FIXED_BYTES: usize = 16;
 /// (128), a certificate's names and a checksum: one page is several times that.
 pub const PROXY_V2_BYTES_MAX: usize = 4096;
 
+/// How long a connection that began like a legacy ping of an old form may still turn out to be something else.
+pub const LEGACY_PING_GRACE: Duration = Duration::from_millis(150);
+
+/// Time between keep-alives in the configuration phase, and to answer one. Clients give up after 30 s of silence.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long a disconnect message waits for the client to tell its locale.
+pub const LOCALE_GRACE: Duration = Duration::from_millis(250);
+
+/// How long a disconnect message waits for its words.
+pub const LOCALIZE_GRACE: Duration = Duration::from_secs(2);
+
+/// Most packets of a client in the configuration phase; a modded client sends some dozens.
+pub const CONFIGURATION_PACKETS_MAX: u32 = 1024;
+
 const fn utf8_bytes(units: usize) -> usize {
     units * UTF8_BYTES_PER_UNIT_MAX
 }
@@ -139,3 +156,6 @@ const _: () = assert!(SHARED_SECRET_BYTES <= COOKIE_SECRET_BYTES_MIN && SHARED_S
 // Fixed part, two UNIX socket paths of 108 bytes, and room for TLVs.
 const _: () = assert!(PROXY_V2_FIXED_BYTES + 2 * 108 < PROXY_V2_BYTES_MAX);
 const _: () = assert!(PROXY_V2_BYTES_MAX <= PROXY_V2_FIXED_BYTES + u16::MAX as usize);
+// A client that answers keep-alives just in time must still find the connection alive.
+const _: () = assert!(KEEP_ALIVE_INTERVAL.as_secs() < 30);
+const _: () = assert!(LOCALE_GRACE.as_millis() < LOCALIZE_GRACE.as_millis());

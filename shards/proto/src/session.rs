@@ -22,8 +22,29 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::fault::Fault;
+use crate::proxy_header::Allowed;
 use crate::question::{Answer, AskError, Question, Target};
 use crate::{Entropy, Now};
+
+use context::{Context, Listening};
+use farewell::Farewell;
+use handshake::Handshake;
+use phase::{Ending, Next, Phase, Step};
+use proxy_header::ProxyHeader;
+
+mod authentication;
+mod configuration;
+mod context;
+mod encryption;
+mod farewell;
+mod handshake;
+mod inbox;
+mod legacy;
+mod login;
+mod phase;
+mod proxy_header;
+mod relay;
+mod status;
 
 /// What a session is told at its birth.
 #[derive(Clone, Debug)]
@@ -134,6 +155,8 @@ pub struct Facts {
     pub username: Option<String>,
     /// The player's UUID, likewise.
     pub user_id: Option<Uuid>,
+    /// The trace that the client's session cookie continues (W3C `traceparent`).
+    pub traceparent: Option<Box<str>>,
     /// The target, once one is chosen.
     pub target: Option<Arc<Target>>,
 }
@@ -153,53 +176,165 @@ pub struct HandshakeFacts {
 
 /// A conversation with one client.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    phase: Phase,
+    context: Context,
+}
 
 impl Session {
     /// A session that has not received anything yet.
     #[must_use]
-    pub fn new(_setup: Setup, _entropy: Entropy, _now: Now) -> Self {
-        Self {}
+    pub fn new(setup: Setup, entropy: Entropy, now: Now) -> Self {
+        let facts = Facts::of(setup.peer);
+        let mut context = Context::new(setup.bounds, facts, &entropy, now);
+        let phase = match setup.proxy {
+            ProxyExpectation::Direct => Phase::Handshake(Handshake {
+                deadline: context.alarm,
+            }),
+            ProxyExpectation::Required { v1, v2 } => {
+                context.stage = Stage::ProxyHeader;
+                Phase::ProxyHeader(ProxyHeader {
+                    allowed: Allowed { v1, v2 },
+                })
+            }
+        };
+        Self { phase, context }
     }
 
     /// Takes bytes from the client. Call only while [`Self::wants_input`]; all bytes are taken.
-    pub fn receive(&mut self, _bytes: &[u8], _now: Now) {}
-
-    /// Takes the answer to the open question.
-    pub fn answer(&mut self, _answer: Answer, _now: Now) {}
-
-    /// Lets the session notice that time has passed. Cheap if no deadline has come.
-    pub fn tick(&mut self, _now: Now) {}
-
-    /// Says that the client closed its side or that the socket failed.
-    pub fn hang_up(&mut self, _now: Now) {}
-
-    /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to do.
-    pub fn poll(&mut self, _output: &mut Vec<u8>) -> Option<Effect> {
-        None
+    pub fn receive(&mut self, bytes: &[u8], now: Now) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        self.context.now = now;
+        self.context.receive(bytes);
+        let phase = self.leave_phase();
+        self.go(Ok(Next::Read(phase)));
     }
 
-    /// Whether input can be taken. False while a question is open and the bounded buffer is full.
+    /// Takes the answer to the open question.
+    pub fn answer(&mut self, answer: Answer, now: Now) {
+        self.context.now = now;
+        let phase = self.leave_phase();
+        let step = phase.answer(answer, &mut self.context);
+        self.go(step);
+    }
+
+    /// Lets the session notice that time has passed. Cheap if no deadline has come.
+    pub fn tick(&mut self, now: Now) {
+        let due = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now.instant);
+        let (expired, rings) = (due(self.context.total), due(self.context.alarm));
+        if !expired && !rings {
+            return;
+        }
+        self.context.now = now;
+        self.context.alarm = None;
+        let phase = self.leave_phase();
+        let step = if expired {
+            phase.expire(&mut self.context)
+        } else {
+            phase.ring(&mut self.context)
+        };
+        self.go(step);
+    }
+
+    /// Says that the client closed its side or that the socket failed.
+    pub fn hang_up(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        self.context.now = now;
+        let end = self.leave_phase().hang_up(&self.context);
+        self.go(Err(Ending::Close(end)));
+    }
+
+    /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to do.
+    pub fn poll(&mut self, output: &mut Vec<u8>) -> Option<Effect> {
+        self.context.flush(output);
+        self.context.effect.take()
+    }
+
+    /// Whether input can be taken. False while a question is open and the bounded buffer is full, and once the
+    /// session is over.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        true
+        match &self.phase {
+            Phase::Over => false,
+            phase if phase.lets_input_wait() => !self.context.inbox.is_full(self.context.bounds.frame_bytes),
+            _ => true,
+        }
     }
 
     /// When [`Self::tick`] has something to do; `None` once the session is over.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        self.context.alarm.into_iter().chain(self.context.total).min()
     }
 
     /// What is known so far.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        unimplemented!("skeleton")
+        &self.context.facts
     }
 
     /// How far the conversation has come.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        Stage::Handshake
+        self.context.stage
+    }
+
+    fn leave_phase(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::Over)
+    }
+
+    /// Follows a step until there is nothing more to read.
+    fn go(&mut self, mut step: Step) {
+        loop {
+            match step {
+                Ok(Next::Read(phase)) => step = phase.receive(&mut self.context),
+                Ok(Next::Wait(phase)) => {
+                    self.phase = phase;
+                    return self.context.inbox.compact();
+                }
+                Err(Ending::Refuse(message, end)) if self.context.listening != Listening::Deaf => {
+                    self.phase = Farewell::begin(message, end, &mut self.context);
+                    return;
+                }
+                Err(Ending::Refuse(_, end) | Ending::Close(end)) => return self.finish(Effect::Close(end)),
+                Err(Ending::Relay(handoff)) => return self.finish(Effect::Relay(handoff)),
+            }
+        }
+    }
+
+    fn finish(&mut self, effect: Effect) {
+        self.phase = Phase::Over;
+        self.context.effect = Some(effect);
+        self.context.alarm = None;
+        self.context.total = None;
+        self.context.inbox.discard();
+    }
+}
+
+impl Facts {
+    fn of(peer: SocketAddr) -> Self {
+        Self {
+            client: peer,
+            handshake: None,
+            username: None,
+            user_id: None,
+            traceparent: None,
+            target: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 512, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Phase>() <= 32, "{} bytes", size_of::<Phase>());
     }
 }

@@ -1,0 +1,131 @@
+//! Waiting for the handshake, and for the route that its host name leads to.
+
+use std::time::Instant;
+
+use crate::hostname;
+use crate::limits::LEGACY_PING_GRACE;
+use crate::packet::handshake::{self, Intent};
+use crate::packet::legacy::{self, Detection};
+use crate::question::{ClientInfo, Purpose, RoutePlan};
+use crate::text::keys;
+
+use super::context::{Context, Listening};
+use super::legacy::LegacyRouting;
+use super::login::LoginStart;
+use super::phase::{Ending, Next, Phase, Step};
+use super::relay::{RelayTarget, RelayedLogin};
+use super::status::{Status, StatusAnswer};
+use super::{End, Stage};
+
+/// Nothing is known but where the connection comes from.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// When the client must have said where it wants to go.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Handshake {
+    pub(super) fn receive(self, context: &mut Context) -> Step {
+        match legacy::detect(context.inbox.unread())? {
+            Detection::Modern => self.read_frame(context),
+            Detection::Complete(ping) => Ok(LegacyRouting::begin(ping, context)),
+            Detection::Incomplete(ping) => {
+                // `FE` and `FE 01` are whole pings of old clients and the beginning of a newer one, or of a modern
+                // frame. Only time can tell.
+                let grace = ping.and_then(|_| context.after(LEGACY_PING_GRACE));
+                context.alarm = grace.into_iter().chain(self.deadline).min();
+                Ok(Next::Wait(Phase::Handshake(self)))
+            }
+        }
+    }
+
+    /// Nothing more came: either what there is is a legacy ping of an older form, or the client is too slow.
+    pub(super) fn ring(self, context: &mut Context) -> Step {
+        match legacy::detect(context.inbox.unread())? {
+            Detection::Incomplete(Some(ping)) => Ok(LegacyRouting::begin(ping, context)),
+            _ => Err(Ending::timed_out(context.stage)),
+        }
+    }
+
+    fn read_frame(self, context: &mut Context) -> Step {
+        context.alarm = self.deadline;
+        let Some(frame) = context.inbox.frame(context.bounds.frame_bytes)? else {
+            return Ok(Next::Wait(Phase::Handshake(self)));
+        };
+        let frame_bytes = frame.end;
+        let packet = context.inbox.unread().get(frame).unwrap_or_default();
+        let handshake = handshake::Handshake::decode(packet)?;
+        let routing = Routing {
+            client: ClientInfo {
+                address: context.facts.client,
+                hostname: hostname::normalise(handshake.address),
+                port: handshake.port,
+                protocol: handshake.protocol,
+            },
+            intent: handshake.intent,
+            frame_bytes,
+        };
+        Ok(routing.begin(context))
+    }
+}
+
+/// The handshake is read, but still lies in the inbox: a relay's target will want to see it.
+#[derive(Debug)]
+pub(super) struct Routing {
+    client: ClientInfo,
+    intent: Intent,
+    frame_bytes: usize,
+}
+
+impl Routing {
+    fn begin(self, context: &mut Context) -> Next {
+        let purpose = match self.intent {
+            Intent::Status => Purpose::Status,
+            Intent::Login | Intent::Transfer => Purpose::Login,
+        };
+        (context.stage, context.listening) = match purpose {
+            Purpose::Status => (Stage::Status, Listening::Deaf),
+            Purpose::Login => (Stage::Login, Listening::Login),
+        };
+        context.ask_for_route(&self.client, purpose);
+        Next::Wait(Phase::Routing(Box::new(self)))
+    }
+
+    pub(super) fn route(self, plan: Option<Box<RoutePlan>>, context: &mut Context) -> Step {
+        let Some(plan) = plan else {
+            return self.turn_away(context);
+        };
+        match (*plan, self.intent) {
+            (RoutePlan::Status, Intent::Status) => {
+                context.inbox.consume(self.frame_bytes);
+                context.expect_step();
+                Ok(Next::Read(Phase::Status(Status::new(self.client.protocol))))
+            }
+            (RoutePlan::Relay(plan), Intent::Status) => Ok(RelayTarget::begin(
+                self.client,
+                None,
+                plan,
+                self.frame_bytes,
+                context,
+            )),
+            (RoutePlan::Relay(plan), Intent::Login | Intent::Transfer) => {
+                Ok(RelayedLogin::begin(self.client, plan, self.frame_bytes, context))
+            }
+            (RoutePlan::Transfer(plan), Intent::Login | Intent::Transfer) => {
+                context.inbox.consume(self.frame_bytes);
+                LoginStart::begin(self.client, plan, self.intent == Intent::Transfer, context)
+            }
+            (RoutePlan::Refuse(refusal), _) => Err(refusal.into()),
+            (RoutePlan::Status, _) | (RoutePlan::Transfer(_), Intent::Status) => Err(Ending::Close(End::Bug)),
+        }
+    }
+
+    /// No route: a ping may still be shown something, a login is told.
+    fn turn_away(self, context: &mut Context) -> Step {
+        if self.intent != Intent::Status {
+            return Err(Ending::refuse(keys::DISCONNECT_NO_ROUTE, End::NoRoute));
+        }
+        context.inbox.consume(self.frame_bytes);
+        Ok(StatusAnswer::for_unknown_host(self.client.protocol, context))
+    }
+}

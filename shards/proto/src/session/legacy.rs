@@ -1,0 +1,81 @@
+//! A ping from before Minecraft 1.7: one message each way.
+
+use std::sync::Arc;
+
+use crate::hostname;
+use crate::packet::legacy::{LegacyForm, LegacyPing};
+use crate::question::{AskError, ClientInfo, Purpose, Question, RoutePlan, StatusQuery};
+use crate::status::StatusReply;
+
+use super::context::Context;
+use super::phase::{Ending, Next, Phase, Step};
+use super::relay::RelayTarget;
+use super::{End, Stage};
+
+/// Stands for the protocol version of a legacy client: their numbers mean other versions since 1.7.
+const LEGACY_PROTOCOL: i32 = -1;
+
+/// The ping is read, but still lies in the inbox: a relay's target will want to see it.
+#[derive(Debug)]
+pub(super) struct LegacyRouting {
+    client: ClientInfo,
+    form: LegacyForm,
+}
+
+impl LegacyRouting {
+    pub(super) fn begin(ping: LegacyPing, context: &mut Context) -> Next {
+        let (host, port) = ping.address.unwrap_or_default();
+        let client = ClientInfo {
+            address: context.facts.client,
+            hostname: hostname::normalise(&host),
+            port,
+            protocol: LEGACY_PROTOCOL,
+        };
+        context.stage = Stage::Status;
+        context.ask_for_route(&client, Purpose::Status);
+        Next::Wait(Phase::LegacyRouting(Box::new(Self {
+            client,
+            form: ping.form,
+        })))
+    }
+
+    pub(super) fn route(self, plan: Option<Box<RoutePlan>>, context: &mut Context) -> Step {
+        let routed = plan.is_some();
+        match plan.map(|plan| *plan) {
+            None | Some(RoutePlan::Status) => {
+                context.ask(Question::Status(StatusQuery {
+                    protocol: LEGACY_PROTOCOL,
+                }));
+                Ok(Next::Wait(Phase::LegacyStatus(LegacyStatus {
+                    form: self.form,
+                    routed,
+                })))
+            }
+            // The whole ping is replayed as it came: old forms have no place for another host name.
+            Some(RoutePlan::Relay(plan)) => Ok(RelayTarget::begin(self.client, None, plan, 0, context)),
+            Some(RoutePlan::Refuse(refusal)) => Err(refusal.into()),
+            Some(RoutePlan::Transfer(_)) => Err(Ending::Close(End::Bug)),
+        }
+    }
+}
+
+/// Waiting to be told what to show.
+#[derive(Debug)]
+pub(super) struct LegacyStatus {
+    form: LegacyForm,
+    routed: bool,
+}
+
+impl LegacyStatus {
+    pub(super) fn reply(self, reply: Option<Arc<StatusReply>>, context: &mut Context) -> Step {
+        let end = match (reply, self.routed) {
+            (Some(reply), _) => {
+                context.send(|out| reply.encode_legacy(self.form, out));
+                End::StatusServed
+            }
+            (None, true) => End::Refused(AskError::Failed),
+            (None, false) => End::NoRoute,
+        };
+        Err(Ending::Close(end))
+    }
+}
