@@ -1,5 +1,3 @@
 //! The front door of a Minecraft: Java Edition network.
 
-mod telemetry;
-
 fn main() {}

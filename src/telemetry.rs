@@ -118,8 +118,10 @@ pub enum Flush {
 ///
 /// If the endpoint or the token cannot be used, or if there is no thread to be had.
 pub fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
-    let options =
-        passage_shards::metrics::Options { label_limit: settings.label_limit, client_ip: settings.client_ip_label };
+    let options = passage_shards::metrics::Options {
+        label_limit: settings.label_limit,
+        client_ip: settings.client_ip_label,
+    };
     let (outlet, _arrivals) = Outlet::new(options);
     Ok((Telemetry {}, outlet))
 }

@@ -1,0 +1,171 @@
+//! Where the configuration comes from, and its way from text to checked values.
+//!
+//! Four layers, the upper wins: variables of the environment, the secret file, the configuration file, defaults.
+//! [`load`] reads them all and gives either a [`Config`] without a flaw or every [`Problem`] at once.
+
+mod env;
+mod error;
+mod raw;
+mod section;
+mod typed;
+mod value;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use self::env::Environment;
+pub use self::error::{Place, Problem, Problems};
+use self::section::Reading;
+pub(crate) use self::typed::split_address;
+pub use self::typed::{
+    Admin, Authentication, Bounds, CATCH_ALL, Config, Discovery, Endpoint, Localization, MINECRAFT_PORT,
+    Mojang, Otel, Route, SECRET_BYTES_MIN, Secret, Sentry, Shards, Status,
+};
+
+/// Where a configuration file is looked for if none is named, in this order.
+pub const SEARCHED: [&str; 4] = [
+    "config/passage.toml",
+    "config/config.toml",
+    "config.toml",
+    "/etc/passage/passage.toml",
+];
+
+/// What runs without a file: the shipped `config/passage.toml`.
+pub const BUILT_IN: &str = include_str!("../config/passage.toml");
+
+/// Names the configuration file.
+const CONFIG_FILE: &str = "CONFIG_FILE";
+/// Names a file whose content is `auth_secret`.
+const AUTH_SECRET_FILE: &str = "AUTH_SECRET_FILE";
+/// Replaces `PASSAGE` at the start of all other variables.
+const ENV_PREFIX: &str = "ENV_PREFIX";
+const ENV_PREFIX_DEFAULT: &str = "PASSAGE";
+
+/// A configuration and what is to be said about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The checked values.
+    pub config: Config,
+    /// Where they come from.
+    pub source: Source,
+    /// What works, but perhaps not as meant.
+    pub warnings: Vec<String>,
+}
+
+/// Where the file layer comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This file.
+    File(PathBuf),
+    /// There is no file: [`BUILT_IN`].
+    BuiltIn,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::BuiltIn => f.write_str("built-in defaults"),
+        }
+    }
+}
+
+/// Loads the configuration of this process.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn load(named: Option<&Path>) -> Result<Loaded, Problems> {
+    load_from(named, Path::new(""), std::env::vars_os())
+}
+
+/// Loads a configuration with the given environment; relative paths are looked for below `directory`.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn load_from(
+    named: Option<&Path>,
+    directory: &Path,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Problems> {
+    let variables: HashMap<OsString, OsString> = environment.into_iter().collect();
+    let variable = |name: &str| {
+        variables
+            .get(&OsString::from(name))
+            .filter(|value| !value.is_empty())
+    };
+    let named = named
+        .map(Path::to_owned)
+        .or_else(|| variable(CONFIG_FILE).map(PathBuf::from));
+    let (source, text) = read_file(named, directory)?;
+
+    let mut problems = Vec::new();
+    let secret = variable(AUTH_SECRET_FILE).and_then(|path| {
+        read_secret(&directory.join(path))
+            .map_err(|problem| problems.push(problem))
+            .ok()
+    });
+    let prefix =
+        variable(ENV_PREFIX).map_or_else(|| ENV_PREFIX_DEFAULT.into(), |prefix| prefix.to_string_lossy());
+    let reading = Reading::new(Environment::new(&prefix, variables.clone()));
+
+    let path = source.to_string().into();
+    let table = raw::parse_document(&text, &path)?;
+    let place = Place::File { path, line: 0 };
+    let config = reading.root(&table, place, |root| typed::read(root, secret));
+    let (found, warnings) = reading.finish();
+    problems.extend(found);
+    match Problems::of(problems) {
+        Some(problems) => Err(problems),
+        None => Ok(Loaded {
+            config,
+            source,
+            warnings,
+        }),
+    }
+}
+
+/// The text of the named file, or of the first that there is, or the built-in one.
+fn read_file(named: Option<PathBuf>, directory: &Path) -> Result<(Source, String), Problems> {
+    if let Some(path) = named {
+        let text = read_text(
+            &directory.join(&path),
+            "",
+            "a configuration file that this user may read",
+        )?;
+        return Ok((Source::File(path), text));
+    }
+    for candidate in SEARCHED.map(PathBuf::from) {
+        let path = directory.join(&candidate);
+        if path.exists() {
+            let text = read_text(&path, "", "a configuration file that this user may read")?;
+            return Ok((Source::File(candidate), text));
+        }
+    }
+    Ok((Source::BuiltIn, BUILT_IN.to_owned()))
+}
+
+fn read_secret(path: &Path) -> Result<Secret, Problem> {
+    let text = read_text(
+        path,
+        "auth_secret",
+        "a secret file (AUTH_SECRET_FILE) that this user may read",
+    )?;
+    typed::secret_from_file(&text, Place::file(path))
+}
+
+fn read_text(path: &Path, key: &str, allowed: &str) -> Result<String, Problem> {
+    std::fs::read_to_string(path).map_err(|error| Problem {
+        place: Place::file(path),
+        key: key.into(),
+        found: error.to_string(),
+        allowed: allowed.into(),
+        hint: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! `[otel]`, `[sentry]`, `[admin]`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::secret::{Secret, token};
+use crate::config::section::Section;
+use crate::config::value::{boolean, integer, number, parsed, seconds, text, url};
+
+/// `[otel]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otel {
+    /// `deployment.environment.name`; empty for none.
+    pub environment: String,
+    /// Where spans go; not exported by this version.
+    pub traces: Option<Endpoint>,
+    /// Where metrics go.
+    pub metrics: Option<Endpoint>,
+    /// Where log records go; not exported by this version.
+    pub logs: Option<Endpoint>,
+    /// The share of connections that are traced, 0 to 1.
+    pub traces_sample_rate: f64,
+    /// Time between two exports of the metrics.
+    pub metrics_interval: Duration,
+    /// Label sets a metric may have before the rest goes to the overflow series.
+    pub label_limit: usize,
+    /// Whether metrics carry the label `client_ip`.
+    pub client_ip_label: bool,
+}
+
+/// An OTLP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address to post to, whole.
+    pub url: String,
+    /// Credentials for HTTP basic authentication, already in Base64.
+    pub token: Option<Secret>,
+}
+
+/// `[sentry]`; not reported to by this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentry {
+    /// Whether anything is reported.
+    pub enabled: bool,
+    /// Whether the reporting itself is logged.
+    pub debug: bool,
+    /// The DSN. It contains a key.
+    pub address: Option<Secret>,
+    /// The environment tag; empty for none.
+    pub environment: String,
+}
+
+/// `[admin]`; not served by this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where `/metrics`, `/livez` and `/readyz` are served; `None` for nowhere.
+    pub address: Option<SocketAddr>,
+}
+
+pub(super) fn otel(table: &Section<'_>) -> Otel {
+    let otel = Otel {
+        environment: table.value("environment", text).unwrap_or_default(),
+        traces: endpoint(table, "traces_endpoint", "traces_token"),
+        metrics: endpoint(table, "metrics_endpoint", "metrics_token"),
+        logs: endpoint(table, "logs_endpoint", "logs_token"),
+        traces_sample_rate: table
+            .value("traces_sample_rate", number(0.0..=1.0))
+            .unwrap_or(1.0),
+        metrics_interval: table
+            .value("metrics_interval", seconds(1..=3_600))
+            .unwrap_or(Duration::from_secs(15)),
+        label_limit: table.value("label_limit", integer(1..=100_000)).unwrap_or(2_000),
+        client_ip_label: table.value("client_ip_label", boolean).unwrap_or(true),
+    };
+    for (endpoint, key) in [(&otel.traces, "traces_endpoint"), (&otel.logs, "logs_endpoint")] {
+        if endpoint.is_some() {
+            table.reading.warn(format!(
+                "otel.{key} is set, but this version exports metrics only"
+            ));
+        }
+    }
+    otel
+}
+
+pub(super) fn sentry(table: &Section<'_>) -> Sentry {
+    let sentry = Sentry {
+        enabled: table
+            .value("enabled", boolean)
+            .unwrap_or_else(|| table.is_written()),
+        debug: table.value("debug", boolean).unwrap_or(false),
+        address: table.value("address", token),
+        environment: table.value("environment", text).unwrap_or_default(),
+    };
+    if sentry.enabled && sentry.address.is_none() && !table.has("address") {
+        table.blame(
+            "address",
+            "nothing",
+            "the DSN of your Sentry project, or enabled = false",
+        );
+    }
+    if sentry.enabled {
+        table
+            .reading
+            .warn("[sentry] is enabled, but this version does not report to Sentry yet".into());
+    }
+    sentry
+}
+
+pub(super) fn admin(table: &Section<'_>) -> Admin {
+    let address = table.value(
+        "address",
+        parsed("an IP address and a port; 127.0.0.1:9464 is a good choice"),
+    );
+    if address.is_some() {
+        table
+            .reading
+            .warn("admin.address is set, but this version serves no admin pages yet".into());
+    }
+    Admin { address }
+}
+
+fn endpoint(table: &Section<'_>, endpoint: &'static str, token_key: &'static str) -> Option<Endpoint> {
+    let token = table.value(token_key, token);
+    let url = table.value(endpoint, url);
+    if token.is_some() && !table.has(endpoint) {
+        table.blame(
+            token_key,
+            "a token without an endpoint",
+            format!("{endpoint} beside it"),
+        );
+    }
+    url.map(|url| Endpoint { url, token })
+}

@@ -1,0 +1,6 @@
+//! The control plane of Passage: configuration, localization, the control thread with its adapters, telemetry, and the
+//! composition of it all with the shards.
+
+pub mod config;
+pub mod localization;
+pub mod telemetry;
