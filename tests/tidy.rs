@@ -1,7 +1,7 @@
 //! Repository rules that no compiler checks, so that they are a test and not a wish.
 //!
-//! The walk starts at the checkout's root and leaves out what is built or installed there. Every rule collects all
-//! of its findings before it fails, each as `path:line: what is wrong, what to do`.
+//! The walk starts at the checkout's root and leaves out what is built or installed there. Every rule
+//! collects all of its findings before it fails, each as `path:line: what is wrong, what to do`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +25,7 @@ const NOT_OURS: [&str; 9] = [
 ];
 /// Vague words that no module of ours may be called.
 const VAGUE_NAMES: [&str; 7] = ["mod", "utils", "util", "common", "manager", "handler", "helper"];
-/// What a protocol without I/O may be built from. Nothing in this list can open a socket, a file or a thread pool.
+/// What a protocol without I/O may be built from. Nothing in this list opens a socket, a file or a thread.
 const PROTO_MAY_NAME: [&str; 11] = [
     "aes",
     "cfb8",

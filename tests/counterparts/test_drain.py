@@ -1,0 +1,69 @@
+"""SIGTERM: the listener closes, who is in may finish, relays run until the deadline, the exit code is 0."""
+
+import socket
+import time
+
+import pytest
+
+from passage import Passage, eventually
+from test_proxy_protocol import relay
+from wire import Target, echo, exactly, handshake, login_start, until_end
+
+LOGIN = handshake("play.example.net", 2) + login_start("Alice")
+
+
+def is_refused(passage) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(passage.address) != 0
+
+
+def open_relay(passage):
+    client = passage.connect()
+    client.sendall(LOGIN)
+    assert exactly(client, len(LOGIN)) == LOGIN
+    return client
+
+
+def test_a_relay_runs_on_and_ends_the_process_with_it():
+    with Target(echo) as target, Passage(relay(target.port, None)) as passage:
+        with open_relay(passage) as client:
+            passage.terminate()
+            eventually(lambda: is_refused(passage), message="new connections were not refused")
+            for number in range(20):
+                client.sendall(bytes([number]) * 1000)
+                assert exactly(client, 1000) == bytes([number]) * 1000
+            assert passage.is_alive()
+        assert passage.wait(5) == 0
+
+
+def test_the_deadline_cuts_a_relay_that_stays():
+    config = relay(0, None) + "\n[limits]\ndrain = 1\n"
+    with Target(echo) as target:
+        with Passage(config.replace("127.0.0.1:0", f"127.0.0.1:{target.port}")) as passage:
+            with open_relay(passage) as client:
+                began = time.monotonic()
+                passage.terminate()
+                assert passage.wait(6) == 0
+                assert time.monotonic() - began >= 0.9, "the relay was cut before its deadline"
+                assert until_end(client) == b""
+
+
+def test_a_login_in_flight_is_served():
+    with Target(echo) as target, Passage(relay(target.port, None)) as passage:
+        with passage.connect() as client:
+            client.sendall(LOGIN[:10])
+            time.sleep(0.2)  # until the connection is accepted and its first bytes are read
+            passage.terminate()
+            eventually(lambda: is_refused(passage), message="new connections were not refused")
+            client.sendall(LOGIN[10:])
+            assert exactly(client, len(LOGIN)) == LOGIN
+        assert passage.wait(5) == 0
+
+
+@pytest.mark.parametrize("signal_twice", [False, True])
+def test_an_idle_process_ends_at_once(signal_twice):
+    with Passage() as passage:
+        passage.terminate()
+        if signal_twice:
+            passage.terminate()
+        assert passage.wait(5) == 0

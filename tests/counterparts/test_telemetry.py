@@ -1,0 +1,217 @@
+"""OTLP: the official types decode the export, names are the guide's, and totals are what was done."""
+
+import pytest
+
+from collector import Collector
+from passage import Passage, eventually
+from test_proxy_protocol import relay
+from wire import Target, exactly, handshake, login_start, ping, until_end
+
+LOGIN = handshake("play.example.net", 2) + login_start("Alice")
+COUNTER, PLAIN_SUM, GAUGE, HISTOGRAM = ("sum", True), ("sum", False), ("gauge", None), ("histogram", None)
+GUIDE = {
+    "passage_connections_total": (COUNTER, ""),
+    "passage_connections_failed": (PLAIN_SUM, ""),
+    "passage_connections_rate_limited": (PLAIN_SUM, ""),
+    "passage_connections_active": (GAUGE, ""),
+    "passage_requests_total": (COUNTER, ""),
+    "passage_status_requests_total": (COUNTER, ""),
+    "passage_login_requests_total": (COUNTER, ""),
+    "passage_request_duration_seconds": (HISTOGRAM, "s"),
+    "passage_adapter_requests_total": (COUNTER, ""),
+    "passage_adapter_errors_total": (COUNTER, ""),
+    "passage_adapter_duration_seconds": (HISTOGRAM, "s"),
+    "passage_targets_discovered": (GAUGE, ""),
+    "passage_target_selections_total": (COUNTER, ""),
+    "passage_target_connections_total": (COUNTER, ""),
+    "passage_target_connection_failures_total": (COUNTER, ""),
+    "passage_uptime_seconds": (GAUGE, "s"),
+    "passage_version_info": (GAUGE, ""),
+}
+CUMULATIVE = 2
+
+
+def config(collector: Collector, target: Target, more: str = "") -> str:
+    return (
+        relay(target.port, None)
+        + f"""
+[otel]
+environment = "proof"
+metrics_endpoint = "http://127.0.0.1:{collector.port}/v1/metrics"
+metrics_token = "cHJvb2Y6cHJvb2Y="
+metrics_interval = 1
+{more}
+"""
+    )
+
+
+def swallow(stream):
+    """A target that reads a login, answers one byte and waits for the end."""
+    assert exactly(stream, len(LOGIN)) == LOGIN
+    stream.sendall(b"!")
+    until_end(stream)
+
+
+def pings(passage, count: int):
+    for number in range(count):
+        with passage.connect(source=f"127.0.1.{1 + number % 3}") as stream:
+            ping(stream, host="play.example.net")
+            assert until_end(stream) == b""
+
+
+def logins(passage, count: int):
+    for _ in range(count):
+        with passage.connect() as stream:
+            stream.sendall(LOGIN)
+            assert exactly(stream, 1) == b"!"
+
+
+def faults(passage, count: int):
+    for _ in range(count):
+        with passage.connect() as stream:
+            stream.sendall(b"\xff\xff\xff\xff\xff\xff")
+            assert until_end(stream) == b""
+
+
+def done(passage) -> bool:
+    """Ends Passage in order, so that its last export has been made."""
+    passage.terminate()
+    return passage.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def exports():
+    """All exports of a run with 1 probe for readiness, 50 pings, 7 relayed logins and 5 faults."""
+    with Collector() as collector, Target(swallow) as target, Passage(config(collector, target)) as passage:
+        eventually(lambda: len(collector.requests) >= 2, 10, "no exports came")
+        pings(passage, 50)
+        logins(passage, 7)
+        faults(passage, 5)
+        assert done(passage)
+        yield collector.exports(), collector.resource(), collector.headers
+
+
+def test_totals_are_what_was_done(exports):
+    last = exports[0][-1]
+    assert last["passage_connections_total"].total() == 1 + 50 + 7 + 5
+    assert last["passage_status_requests_total"].total() == 50
+    assert last["passage_login_requests_total"].total() == 7
+    assert last["passage_requests_total"].total() == 57
+    assert last["passage_requests_total"].total(request_type="status", result="success") == 50
+    assert last["passage_requests_total"].total(request_type="login", result="success") == 7
+    assert last["passage_target_selections_total"].total(target_identifier="behind") == 7
+    assert last["passage_target_connections_total"].total(target_identifier="behind") == 7
+    assert last["passage_target_connection_failures_total"].total() == 0
+    assert last["passage_connections_rate_limited"].total() == 0
+    # Whether the bare connect of the readiness probe is a failure is not fixed.
+    assert last["passage_connections_failed"].total() in (5, 6)
+
+
+def test_labels_are_the_guides(exports):
+    last = exports[0][-1]
+    connections = last["passage_connections_total"]
+    assert connections.total(client_ip="127.0.1.1", server_address="*") == 17
+    for labels in connections.points:
+        assert {key for key, _ in labels} <= {"client_ip", "server_address", "protocol_version"}
+    assert connections.total(protocol_version="767") + connections.total(protocol_version=767) == 57
+
+
+def test_durations_are_histograms_that_add_up(exports):
+    durations = exports[0][-1]["passage_request_duration_seconds"]
+    assert durations.total(request_type="status") == 50
+    for point in durations.points.values():
+        assert sum(point.bucket_counts) == point.count
+        assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+        assert list(point.explicit_bounds) == sorted(point.explicit_bounds)
+        assert {0.05, 0.5} <= set(point.explicit_bounds)
+        assert point.count == 0 or 0 < point.sum < 10 * point.count
+
+
+def test_nobody_is_active_in_the_end(exports):
+    for export in exports[0]:
+        active = export["passage_connections_active"]
+        assert list(active.points) == [frozenset()], "the alert on zero needs one point without labels"
+    assert exports[0][-1]["passage_connections_active"].total() == 0
+
+
+def test_names_kinds_and_units_are_the_guides(exports):
+    seen = {name: metric for export in exports[0] for name, metric in export.items()}
+    missing = GUIDE.keys() - seen.keys()
+    assert not missing, f"never exported: {sorted(missing)}"
+    for name, ((kind, monotonic), unit) in GUIDE.items():
+        assert (seen[name].kind, seen[name].monotonic, seen[name].unit) == (kind, monotonic, unit), name
+        assert kind == "gauge" or seen[name].temporality == CUMULATIVE, name
+    assert seen["passage_version_info"].total() == 1
+
+
+def test_every_counter_series_is_born_as_zero_and_never_falls(exports):
+    before: dict = {}
+    for export in exports[0]:
+        for name, metric in export.items():
+            if metric.kind == "gauge":
+                continue
+            for labels, point in metric.points.items():
+                value = metric.value(point)
+                if (name, labels) not in before and export is not exports[0][-1]:
+                    assert value == 0, f"{name} {dict(labels)} was born as {value}: rate() misses it"
+                assert value >= before.get((name, labels), 0), f"{name} {dict(labels)} fell"
+                before[name, labels] = value
+
+
+def test_the_resource_and_the_credentials_are_sent(exports):
+    _, resource, headers = exports
+    assert resource["service.name"] == "passage"
+    assert "proof" in (resource.get("deployment.environment.name"), resource.get("deployment.environment"))
+    assert headers[-1]["authorization"] == "Basic cHJvb2Y6cHJvb2Y="
+    assert headers[-1]["content-type"] == "application/x-protobuf"
+
+
+@pytest.mark.parametrize("trouble", [503, 429, "hang"])
+def test_totals_survive_a_collector_in_trouble(trouble):
+    with Collector(lambda number: trouble if number < 2 else 200) as collector, Target(swallow) as target:
+        with Passage(config(collector, target)) as passage:
+            pings(passage, 20)
+            eventually(
+                lambda: collector.refused >= 2 and collector.requests, 60, "no export after the trouble"
+            )
+            pings(passage, 5)
+            logins(passage, 2)
+            assert done(passage)
+        last = collector.exports()[-1]
+        assert last["passage_status_requests_total"].total() == 25
+        assert last["passage_login_requests_total"].total() == 2
+        assert last["passage_connections_total"].total() == 1 + 25 + 2
+
+
+def test_a_target_that_is_down_is_counted():
+    with Collector() as collector, Target(swallow) as target:
+        settings = config(collector, target)
+        target.listener.close()
+        with Passage(settings) as passage:
+            with passage.connect() as stream:
+                stream.sendall(LOGIN)
+                assert b"\x00" in until_end(stream), "the player was not told"
+            assert done(passage)
+        last = collector.exports()[-1]
+        assert last["passage_target_connection_failures_total"].total(target_identifier="behind") == 1
+        assert last["passage_target_connections_total"].total() == 0
+        assert last["passage_requests_total"].total(request_type="login", result="failure") == 1
+
+
+def test_rate_limited_connections_are_counted():
+    limiter = "[rate_limiter]\nenabled = true\nlimit = 10\nduration = 3600\n"
+    with Collector() as collector, Target(swallow) as target:
+        with Passage(config(collector, target, limiter)) as passage:
+            answered = 0
+            for _ in range(30):
+                with passage.connect(source="127.0.0.77") as stream:
+                    try:
+                        ping(stream, host="play.example.net")
+                        answered += 1
+                    except (EOFError, ConnectionError):
+                        pass
+            assert answered == 10, "the limit is exact over all shards"
+            assert done(passage)
+        last = collector.exports()[-1]
+        assert last["passage_connections_rate_limited"].total() == 20
+        assert last["passage_status_requests_total"].total() == 10
