@@ -1,1 +1,10 @@
-fn main() {}
+//! `passage-loadtest`: loads a Minecraft server on this machine and measures it.
+
+mod cli;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

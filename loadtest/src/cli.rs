@@ -1,0 +1,215 @@
+//! The command line.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use passage_loadtest::address::parse_target;
+use passage_loadtest::double::Double;
+use passage_loadtest::double::echo::Echo;
+use passage_loadtest::double::status::Status;
+use passage_loadtest::flow::{Hello, Work};
+use passage_loadtest::measure::{self, Outcome, Settings};
+use passage_loadtest::report;
+use passage_loadtest::schedule::{Arrivals, Pace};
+
+use crate::progress::Bar;
+
+#[derive(Debug, Parser)]
+#[command(version, about = "Loads a Minecraft server on this machine and measures it. Loopback only.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Server-list pings: handshake, request, response, ping, pong, close
+    Status {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        hello: HelloArgs,
+    },
+    /// Runs a stand-in for a server until it is interrupted
+    Double {
+        /// Which
+        #[arg(value_enum)]
+        kind: DoubleKind,
+        /// Where it listens; loopback only
+        #[arg(long, value_parser = parse_target)]
+        listen: SocketAddr,
+        /// CPU that it runs on
+        #[arg(long)]
+        pin: Option<usize>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DoubleKind {
+    /// Sends back whatever it receives
+    Echo,
+    /// Answers pings, on plain epoll
+    Status,
+}
+
+#[derive(Clone, Debug, Args)]
+struct HelloArgs {
+    /// Protocol version in the handshake
+    #[arg(long, default_value_t = 772)]
+    protocol: i32,
+    /// Host name in the handshake; the target's address if not given
+    #[arg(long)]
+    host: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+struct LoadArgs {
+    /// Where to: IP:port or localhost:port, loopback only
+    #[arg(long, value_parser = parse_target)]
+    target: SocketAddr,
+    /// Closed loop: so many at once
+    #[arg(long, default_value_t = 64, conflicts_with = "rate")]
+    concurrency: usize,
+    /// Open loop: so many starts per second; latency counts from the scheduled start
+    #[arg(long, value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// How the starts of an open loop are spread
+    #[arg(long, value_enum, default_value = "poisson")]
+    arrivals: Arrivals,
+    /// Seconds of measured load
+    #[arg(long, default_value = "10", value_parser = parse_seconds)]
+    duration: Duration,
+    /// End after so many units, if that is sooner
+    #[arg(long)]
+    count: Option<u64>,
+    /// Seconds of load before anything counts
+    #[arg(long, default_value = "1", value_parser = parse_seconds)]
+    warmup: Duration,
+    /// Seconds after which a unit has failed
+    #[arg(long, default_value = "10", value_parser = parse_seconds)]
+    timeout: Duration,
+    /// Source addresses out of 127.0.0.0/8; 0 leaves it to the kernel
+    #[arg(long, default_value_t = 65_536)]
+    sources: u32,
+    /// Seeds names, payloads, addresses and schedules
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Worker threads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    /// CPUs for the worker threads, in turn
+    #[arg(long, value_delimiter = ',')]
+    pin: Vec<usize>,
+    /// More failures than this end the run with exit code 1
+    #[arg(long, default_value_t = 0)]
+    max_errors: u64,
+    /// Process whose CPU time and memory are measured
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Write the results as JSON to this file, or to standard output with -
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl LoadArgs {
+    fn settings(&self) -> Settings {
+        let pace = match self.rate {
+            Some(rate) => Pace::Open { rate, arrivals: self.arrivals },
+            None => Pace::Closed { concurrency: self.concurrency },
+        };
+        Settings {
+            target: self.target,
+            pace,
+            connections: 0,
+            duration: self.duration,
+            count: self.count,
+            warmup: self.warmup,
+            timeout: self.timeout,
+            sources: self.sources,
+            seed: self.seed,
+            threads: usize::from(self.threads),
+            cpus: self.pin.clone(),
+            failures_max: self.max_errors,
+            pid: self.pid,
+        }
+    }
+
+    fn hello(&self, args: &HelloArgs) -> Hello {
+        let host = args.host.clone().unwrap_or_else(|| self.target.ip().to_string());
+        Hello { protocol: args.protocol, host, port: self.target.port() }
+    }
+}
+
+/// Runs the program.
+pub(crate) fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Status { load, hello } => run_one(&load, &Work::Status(load.hello(&hello))),
+        Command::Double { kind, listen, pin } => run_double(kind, listen, pin),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "passage-loadtest: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_one(load: &LoadArgs, work: &Work) -> std::io::Result<bool> {
+    let outcome = measure::measure(work, &load.settings(), &mut Bar::new(work.name()))?;
+    let good = !outcome.is_failed();
+    publish(&[outcome], load.json.as_ref())?;
+    Ok(good)
+}
+
+/// Serves until the process is ended.
+fn run_double(kind: DoubleKind, listen: SocketAddr, cpu: Option<usize>) -> std::io::Result<bool> {
+    let _ = passage_loadtest::pin::raise_file_limit();
+    let double = match kind {
+        DoubleKind::Echo => Double::start_at(listen, Echo, cpu),
+        DoubleKind::Status => Double::start_at(listen, Status::default(), cpu),
+    }?;
+    writeln!(std::io::stdout(), "{kind:?} at {}, process {}", double.address(), std::process::id())?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Prints the table, the failures and the JSON.
+fn publish(outcomes: &[Outcome], json: Option<&PathBuf>) -> std::io::Result<()> {
+    let to_stdout = json.is_some_and(|path| path.as_os_str() == "-");
+    let mut text = report::table(outcomes) + "\n";
+    for outcome in outcomes {
+        for line in report::failures(outcome) {
+            text += &format!("{}: {line}\n", outcome.work.name());
+        }
+    }
+    // Standard output belongs to the JSON where that was asked for.
+    if to_stdout {
+        std::io::stderr().write_all(text.as_bytes())?;
+    } else {
+        std::io::stdout().write_all(text.as_bytes())?;
+    }
+    let Some(path) = json else { return Ok(()) };
+    let values: Vec<_> = outcomes.iter().map(report::json).collect();
+    let mut document = serde_json::to_vec_pretty(&values)?;
+    document.push(b'\n');
+    if to_stdout { std::io::stdout().write_all(&document) } else { std::fs::write(path, document) }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|duration| *duration <= Duration::from_secs(86_400))
+        .ok_or_else(|| "expected seconds, from 0 to 86400, for example 2.5".to_owned())
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| (0.001..=10_000_000.0).contains(rate));
+    rate.ok_or_else(|| "expected starts per second, from 0.001 to 10000000".to_owned())
+}

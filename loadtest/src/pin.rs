@@ -1,0 +1,36 @@
+//! Which CPUs a thread runs on, and how many files it may open.
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+/// Binds the calling thread, and what it spawns from then on, to one CPU.
+///
+/// # Errors
+/// If there is no such CPU, or it is not allowed to this process.
+pub fn pin_thread(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set).map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("binding to CPU {cpu}: {error}; allowed are {:?}", allowed_cpus()))
+    })
+}
+
+/// CPUs that the calling thread may use.
+#[must_use]
+pub fn allowed_cpus() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+/// Raises the limit of open files as far as it goes without privileges, and gives it.
+#[must_use]
+pub fn raise_file_limit() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    let raised = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    let soft = raised.or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)).unwrap_or(1024);
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}

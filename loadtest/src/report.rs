@@ -1,0 +1,113 @@
+//! Results as a table for people and as JSON for machines.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+use crate::measure::Outcome;
+use crate::schedule::Pace;
+
+/// The quantiles that are reported, with their names.
+const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+/// A table with one row per run.
+#[must_use]
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    let mut header = vec!["work", "pace", "units", "failed", "per second"];
+    header.extend(QUANTILES.map(|(name, _)| name));
+    header.extend(["CPU/unit", "cores", "RSS before", "RSS peak", "load cores"]);
+    table.set_header(header);
+    for outcome in outcomes {
+        table.add_row(row(outcome));
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+fn row(outcome: &Outcome) -> Vec<String> {
+    let mut cells = vec![
+        outcome.work.name().to_owned(),
+        pace(&outcome.settings.pace),
+        format!("{} {}s", outcome.tally.completed, outcome.work.unit()),
+        outcome.tally.failed().to_string(),
+        format!("{:.0}", outcome.throughput()),
+    ];
+    cells.extend(QUANTILES.map(|(_, share)| duration(outcome.tally.quantile(share))));
+    let server = outcome.server.as_ref();
+    let text = |cell: Option<String>| cell.unwrap_or_else(|| "–".to_owned());
+    let per_unit = server.and_then(|usage| usage.cpu_microseconds_per_unit);
+    cells.push(text(per_unit.map(|microseconds| format!("{microseconds:.1} µs"))));
+    cells.push(text(server.map(|usage| format!("{:.2}", usage.cores))));
+    cells.push(text(server.map(|usage| mebibytes(usage.memory_before.resident))));
+    cells.push(text(server.map(|usage| mebibytes(usage.memory_peak.resident))));
+    cells.push(format!("{:.2}", own_cores(outcome)));
+    cells
+}
+
+/// Everything that is known about a run, its settings and seed included.
+#[must_use]
+pub fn json(outcome: &Outcome) -> Value {
+    let latency: serde_json::Map<String, Value> = QUANTILES
+        .iter()
+        .map(|(name, share)| ((*name).to_owned(), json!(microseconds(outcome.tally.quantile(*share)))))
+        .chain([
+            ("mean".to_owned(), json!(outcome.tally.latency.mean() / 1e3)),
+            ("min".to_owned(), json!(microseconds(Duration::from_nanos(outcome.tally.latency.min())))),
+        ])
+        .collect();
+    json!({
+        "work": outcome.work,
+        "settings": outcome.settings,
+        "unit": outcome.work.unit(),
+        "completed": outcome.tally.completed,
+        "failed": outcome.tally.failed(),
+        "failures": outcome.tally.failures,
+        "closed_idle": outcome.tally.closed_idle,
+        "elapsed_seconds": outcome.elapsed.as_secs_f64(),
+        "per_second": outcome.throughput(),
+        "latency_microseconds": latency,
+        "server": outcome.server,
+        "load_cores": own_cores(outcome),
+    })
+}
+
+/// What went wrong, one line a kind; empty if nothing did.
+#[must_use]
+pub fn failures(outcome: &Outcome) -> Vec<String> {
+    let lines = outcome.tally.failures.iter();
+    lines.map(|(kind, failures)| format!("{} × {kind:?}, first: {}", failures.count, failures.first)).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are below 2^53")]
+fn own_cores(outcome: &Outcome) -> f64 {
+    outcome.own_cpu_nanoseconds as f64 / 1e9 / outcome.elapsed.as_secs_f64().max(1e-9)
+}
+
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn pace(pace: &Pace) -> String {
+    match pace {
+        Pace::Closed { concurrency } => format!("{concurrency} at once"),
+        Pace::Open { rate, .. } => format!("{rate:.0}/s"),
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.as_micros() {
+        0..10_000 => format!("{} µs", duration.as_micros()),
+        10_000..10_000_000 => format!("{:.1} ms", duration.as_secs_f64() * 1e3),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a process has less than 2^53 bytes")]
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
