@@ -21,7 +21,10 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(text) => {
-                write!(f, "target {text:?}: expected IP:port or localhost:port, for example 127.0.0.1:25565")
+                write!(
+                    f,
+                    "target {text:?}: expected IP:port or localhost:port, for example 127.0.0.1:25565"
+                )
             }
             Self::NotLoopback(address) => write!(
                 f,
@@ -40,7 +43,9 @@ impl std::error::Error for TargetError {}
 /// # Errors
 /// [`TargetError`].
 pub fn parse_target(text: &str) -> Result<SocketAddr, TargetError> {
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let numeric = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
     let address = numeric.as_deref().unwrap_or(text).parse();
     let address: SocketAddr = address.map_err(|_| TargetError::Unreadable(text.to_owned()))?;
     require_loopback(address)?;
@@ -70,8 +75,15 @@ impl Sources {
     #[must_use]
     pub fn new(count: u32, random: &mut Random) -> Self {
         let count = count.min(SOURCES_MAX);
-        let start = if count == 0 { 0 } else { random.next_u64() % u64::from(count) };
-        Self { count, next: u32::try_from(start).unwrap_or(0) }
+        let start = if count == 0 {
+            0
+        } else {
+            random.next_u64() % u64::from(count)
+        };
+        Self {
+            count,
+            next: u32::try_from(start).unwrap_or(0),
+        }
     }
 
     /// The address of the next connection to `target`; `None` where the kernel chooses.
@@ -95,11 +107,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_loopback() {
-        for text in ["192.0.2.1:25565", "0.0.0.0:25565", "[2001:db8::1]:25565", "[::ffff:192.0.2.1]:1"] {
+        for text in [
+            "192.0.2.1:25565",
+            "0.0.0.0:25565",
+            "[2001:db8::1]:25565",
+            "[::ffff:192.0.2.1]:1",
+        ] {
             let error = parse_target(text).expect_err(text).to_string();
             assert!(error.contains("not a loopback address"), "{error}");
         }
-        assert!(parse_target("127.0.0.1").expect_err("no port").to_string().contains("IP:port"));
+        assert!(
+            parse_target("127.0.0.1")
+                .expect_err("no port")
+                .to_string()
+                .contains("IP:port")
+        );
     }
 
     #[test]
@@ -121,7 +143,10 @@ mod tests {
     #[test]
     fn the_last_source_is_still_loopback() {
         let target: SocketAddr = "127.0.0.1:1".parse().expect("literal");
-        let mut sources = Sources { count: SOURCES_MAX, next: SOURCES_MAX - 1 };
+        let mut sources = Sources {
+            count: SOURCES_MAX,
+            next: SOURCES_MAX - 1,
+        };
         assert!(sources.turn(target).expect("IPv4").is_loopback());
     }
 }

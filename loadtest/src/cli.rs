@@ -19,7 +19,10 @@ use passage_loadtest::schedule::{Arrivals, Pace};
 use crate::progress::Bar;
 
 #[derive(Debug, Parser)]
-#[command(version, about = "Loads a Minecraft server on this machine and measures it. Loopback only.")]
+#[command(
+    version,
+    about = "Loads a Minecraft server on this machine and measures it. Loopback only."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -118,8 +121,13 @@ struct LoadArgs {
 impl LoadArgs {
     fn settings(&self) -> Settings {
         let pace = match self.rate {
-            Some(rate) => Pace::Open { rate, arrivals: self.arrivals },
-            None => Pace::Closed { concurrency: self.concurrency },
+            Some(rate) => Pace::Open {
+                rate,
+                arrivals: self.arrivals,
+            },
+            None => Pace::Closed {
+                concurrency: self.concurrency,
+            },
         };
         Settings {
             target: self.target,
@@ -140,7 +148,11 @@ impl LoadArgs {
 
     fn hello(&self, args: &HelloArgs) -> Hello {
         let host = args.host.clone().unwrap_or_else(|| self.target.ip().to_string());
-        Hello { protocol: args.protocol, host, port: self.target.port() }
+        Hello {
+            protocol: args.protocol,
+            host,
+            port: self.target.port(),
+        }
     }
 }
 
@@ -174,7 +186,12 @@ fn run_double(kind: DoubleKind, listen: SocketAddr, cpu: Option<usize>) -> std::
         DoubleKind::Echo => Double::start_at(listen, Echo, cpu),
         DoubleKind::Status => Double::start_at(listen, Status::default(), cpu),
     }?;
-    writeln!(std::io::stdout(), "{kind:?} at {}, process {}", double.address(), std::process::id())?;
+    writeln!(
+        std::io::stdout(),
+        "{kind:?} at {}, process {}",
+        double.address(),
+        std::process::id()
+    )?;
     loop {
         std::thread::park();
     }
@@ -199,17 +216,27 @@ fn publish(outcomes: &[Outcome], json: Option<&PathBuf>) -> std::io::Result<()> 
     let values: Vec<_> = outcomes.iter().map(report::json).collect();
     let mut document = serde_json::to_vec_pretty(&values)?;
     document.push(b'\n');
-    if to_stdout { std::io::stdout().write_all(&document) } else { std::fs::write(path, document) }
+    if to_stdout {
+        std::io::stdout().write_all(&document)
+    } else {
+        std::fs::write(path, document)
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = text
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds
         .filter(|duration| *duration <= Duration::from_secs(86_400))
         .ok_or_else(|| "expected seconds, from 0 to 86400, for example 2.5".to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| (0.001..=10_000_000.0).contains(rate));
+    let rate = text
+        .parse::<f64>()
+        .ok()
+        .filter(|rate| (0.001..=10_000_000.0).contains(rate));
     rate.ok_or_else(|| "expected starts per second, from 0.001 to 10000000".to_owned())
 }

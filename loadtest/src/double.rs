@@ -73,22 +73,39 @@ impl Double {
         let mut listener = TcpListener::from_std(listen(address)?);
         let address = listener.local_addr()?;
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
-        let server = Server { service, listener, poll, seen: Arc::clone(&seen), connections: Slab::new() };
+        let server = Server {
+            service,
+            listener,
+            poll,
+            seen: Arc::clone(&seen),
+            connections: Slab::new(),
+        };
         let stopped = Arc::clone(&stop);
         let (report, pinned) = std::sync::mpsc::channel();
-        let thread = std::thread::Builder::new().name("double".to_owned()).spawn(move || {
-            let ready = cpu.map_or(Ok(()), pin::pin_thread);
-            let is_ready = ready.is_ok();
-            let _ = report.send(ready);
-            if is_ready {
-                server.serve(&stopped);
-            }
-        })?;
-        pinned.recv().map_err(|_| io::Error::other("the double's thread ended at once"))??;
-        Ok(Self { address, stop, waker, seen, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("double".to_owned())
+            .spawn(move || {
+                let ready = cpu.map_or(Ok(()), pin::pin_thread);
+                let is_ready = ready.is_ok();
+                let _ = report.send(ready);
+                if is_ready {
+                    server.serve(&stopped);
+                }
+            })?;
+        pinned
+            .recv()
+            .map_err(|_| io::Error::other("the double's thread ended at once"))??;
+        Ok(Self {
+            address,
+            stop,
+            waker,
+            seen,
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens.
@@ -117,7 +134,11 @@ impl Drop for Double {
 /// A listener with a backlog for thousands of connections at once; the standard library's is 128.
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM.nonblocking(), Some(socket2::Protocol::TCP))?;
+    let socket = socket2::Socket::new(
+        domain,
+        socket2::Type::STREAM.nonblocking(),
+        Some(socket2::Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;
@@ -164,16 +185,28 @@ impl<S: Service> Server<S> {
             let _ = stream.set_nodelay(true);
             let entry = self.connections.vacant_entry();
             let interest = Interest::READABLE | Interest::WRITABLE;
-            if self.poll.registry().register(&mut stream, Token(entry.key()), interest).is_ok() {
+            if self
+                .poll
+                .registry()
+                .register(&mut stream, Token(entry.key()), interest)
+                .is_ok()
+            {
                 let connection = self.service.accept(peer);
-                entry.insert(Peer { stream, unsent: Vec::new(), closing: false, connection });
+                entry.insert(Peer {
+                    stream,
+                    unsent: Vec::new(),
+                    closing: false,
+                    connection,
+                });
                 self.seen.accepted.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
     fn turn(&mut self, key: usize, event: &Event, buffer: &mut [u8]) {
-        let Some(peer) = self.connections.get_mut(key) else { return };
+        let Some(peer) = self.connections.get_mut(key) else {
+            return;
+        };
         // Writable alone, with nothing to write, is what every new connection reports first.
         let idle = !event.is_readable() && peer.unsent.is_empty();
         let open = idle || exchange(&mut self.service, peer, &self.seen, buffer).unwrap_or(false);

@@ -72,7 +72,8 @@ impl<T> EventLoop<T> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
         let fd = std::os::fd::AsFd::as_fd(&timer).as_raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -97,7 +98,11 @@ impl<T> EventLoop<T> {
         begin: impl FnOnce(Option<std::net::Ipv4Addr>, &mut Vec<u8>) -> T,
     ) -> io::Result<usize> {
         let source = self.sources.turn(self.target);
-        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(self.target),
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
         if let Some(source) = source {
             // The port is chosen in `connect`, per four-tuple: without this, `bind` takes one of 28 000 for itself.
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
@@ -107,7 +112,9 @@ impl<T> EventLoop<T> {
             socket.set_tcp_nodelay(true)?;
         }
         match socket.connect(&self.target.into()) {
-            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
+                return Err(error);
+            }
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
@@ -119,8 +126,15 @@ impl<T> EventLoop<T> {
         let entry = self.links.vacant_entry();
         let key = entry.key();
         let awaits_room = !unsent.is_empty();
-        self.poll.registry().register(&mut stream, Token(key), interest(awaits_room))?;
-        entry.insert(Link { stream, unsent, awaits_room, state });
+        self.poll
+            .registry()
+            .register(&mut stream, Token(key), interest(awaits_room))?;
+        entry.insert(Link {
+            stream,
+            unsent,
+            awaits_room,
+            state,
+        });
         Ok(key)
     }
 
@@ -146,7 +160,13 @@ impl<T> EventLoop<T> {
     /// Moves the connections that had events into `ready`, in the order in which they came.
     pub(crate) fn take_ready(&self, ready: &mut Vec<usize>) {
         ready.clear();
-        ready.extend(self.events.iter().map(|event| event.token()).filter(|token| *token != TIMER).map(|token| token.0));
+        ready.extend(
+            self.events
+                .iter()
+                .map(|event| event.token())
+                .filter(|token| *token != TIMER)
+                .map(|token| token.0),
+        );
     }
 
     /// The connection's state, if it is still open.
@@ -162,7 +182,9 @@ impl<T> EventLoop<T> {
 
     /// Reads once.
     pub(crate) fn receive(&mut self, key: usize) -> io::Result<Received> {
-        let Some(link) = self.links.get_mut(key) else { return Ok(Received::Blocked) };
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(Received::Blocked);
+        };
         loop {
             match link.stream.read(&mut self.buffer) {
                 Ok(0) => return Ok(Received::Ended),
@@ -183,22 +205,33 @@ impl<T> EventLoop<T> {
 
     /// Queues bytes and sends what the socket takes.
     pub(crate) fn send(&mut self, key: usize, bytes: &[u8]) -> io::Result<()> {
-        let Some(link) = self.links.get_mut(key) else { return Ok(()) };
-        let written = if link.unsent.is_empty() { write_once(&mut link.stream, bytes)? } else { 0 };
-        link.unsent.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(());
+        };
+        let written = if link.unsent.is_empty() {
+            write_once(&mut link.stream, bytes)?
+        } else {
+            0
+        };
+        link.unsent
+            .extend_from_slice(bytes.get(written..).unwrap_or_default());
         self.flush(key)
     }
 
     /// Sends what is queued, as far as the socket takes it.
     pub(crate) fn flush(&mut self, key: usize) -> io::Result<()> {
-        let Some(link) = self.links.get_mut(key) else { return Ok(()) };
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(());
+        };
         if link.unsent.is_empty() {
             return Ok(());
         }
         write_some(&mut link.stream, &mut link.unsent)?;
         if !link.unsent.is_empty() && !link.awaits_room {
             link.awaits_room = true;
-            self.poll.registry().reregister(&mut link.stream, Token(key), interest(true))?;
+            self.poll
+                .registry()
+                .reregister(&mut link.stream, Token(key), interest(true))?;
         }
         Ok(())
     }
@@ -215,7 +248,11 @@ impl<T> EventLoop<T> {
 }
 
 fn interest(awaits_room: bool) -> Interest {
-    if awaits_room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
+    if awaits_room {
+        Interest::READABLE | Interest::WRITABLE
+    } else {
+        Interest::READABLE
+    }
 }
 
 /// Writes until the socket blocks; what is left stays in `unsent`.
@@ -236,7 +273,12 @@ fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match stream.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+                ) =>
+            {
                 return Ok(0);
             }
             result => return result,

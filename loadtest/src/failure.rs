@@ -43,7 +43,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with its words.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into() }
+        Self {
+            kind,
+            what: what.into(),
+        }
     }
 
     /// An error of the socket, while doing `step`.

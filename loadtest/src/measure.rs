@@ -108,17 +108,34 @@ impl Watcher for Blind {
 pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> io::Result<Outcome> {
     let signals = Arc::new(Signals::default());
     let workers = spawn_workers(work, settings, &signals)?;
-    let run = Run { settings, signals: &signals, workers: &workers };
+    let run = Run {
+        settings,
+        signals: &signals,
+        workers: &workers,
+    };
     let result = run.conduct(watcher);
     signals.advance(Phase::Closing);
     let mut tally = Tally::new();
     for worker in workers {
-        let joined = worker.join().map_err(|_| io::Error::other("a load thread panicked"))?;
+        let joined = worker
+            .join()
+            .map_err(|_| io::Error::other("a load thread panicked"))?;
         tally.merge(joined?);
     }
-    let Readings { start, before, after, peak, own } = result?;
-    let elapsed = tally.last.unwrap_or_else(Instant::now).saturating_duration_since(start);
-    let server = before.zip(after).map(|(before, after)| server::usage(&before, &after, peak, tally.completed));
+    let Readings {
+        start,
+        before,
+        after,
+        peak,
+        own,
+    } = result?;
+    let elapsed = tally
+        .last
+        .unwrap_or_else(Instant::now)
+        .saturating_duration_since(start);
+    let server = before
+        .zip(after)
+        .map(|(before, after)| server::usage(&before, &after, peak, tally.completed));
     Ok(Outcome {
         settings: settings.clone(),
         work: work.clone(),
@@ -134,18 +151,21 @@ fn spawn_workers(
     settings: &Settings,
     signals: &Arc<Signals>,
 ) -> io::Result<Vec<JoinHandle<io::Result<Tally>>>> {
-    let in_flight_max = pin::raise_file_limit().saturating_sub(FILES_RESERVED).max(1) / settings.threads.max(1);
+    let in_flight_max =
+        pin::raise_file_limit().saturating_sub(FILES_RESERVED).max(1) / settings.threads.max(1);
     (0..settings.threads)
         .map(|thread| {
             let share = share(settings, thread, in_flight_max);
             let (work, signals) = (work.clone(), Arc::clone(signals));
             let cpu = settings.cpus.get(thread % settings.cpus.len().max(1)).copied();
-            std::thread::Builder::new().name(format!("load-{thread}")).spawn(move || {
-                if let Some(cpu) = cpu {
-                    pin::pin_thread(cpu)?;
-                }
-                drive(work, share, &signals)
-            })
+            std::thread::Builder::new()
+                .name(format!("load-{thread}"))
+                .spawn(move || {
+                    if let Some(cpu) = cpu {
+                        pin::pin_thread(cpu)?;
+                    }
+                    drive(work, share, &signals)
+                })
         })
         .collect()
 }
@@ -162,9 +182,14 @@ fn share(settings: &Settings, thread: usize, in_flight_max: usize) -> Share {
     let threads = settings.threads.max(1);
     let part = |whole: usize| whole / threads + usize::from(thread < whole % threads);
     let pace = match settings.pace {
-        Pace::Closed { concurrency } => Pace::Closed { concurrency: part(concurrency) },
+        Pace::Closed { concurrency } => Pace::Closed {
+            concurrency: part(concurrency),
+        },
         #[expect(clippy::cast_precision_loss, reason = "a handful of threads")]
-        Pace::Open { rate, arrivals } => Pace::Open { rate: rate / threads as f64, arrivals },
+        Pace::Open { rate, arrivals } => Pace::Open {
+            rate: rate / threads as f64,
+            arrivals,
+        },
     };
     let count = settings.count.map(|count| {
         let (threads, thread) = (threads as u64, thread as u64);
@@ -202,7 +227,9 @@ struct Run<'a> {
 impl Run<'_> {
     fn conduct(&self, watcher: &mut dyn Watcher) -> io::Result<Readings> {
         let empty = self.read_server()?;
-        self.wait_for(watcher, |run| run.signals.ready.load(Ordering::Acquire) >= run.workers.len());
+        self.wait_for(watcher, |run| {
+            run.signals.ready.load(Ordering::Acquire) >= run.workers.len()
+        });
         self.signals.advance(Phase::Warming);
         let warm_at = Instant::now() + self.settings.warmup;
         self.wait_for(watcher, |_| Instant::now() >= warm_at);
@@ -213,7 +240,9 @@ impl Run<'_> {
         self.signals.advance(Phase::Measuring);
         let peak = self.watch_load(watcher, start);
         self.signals.advance(Phase::Draining);
-        self.wait_for(watcher, |run| run.signals.drained.load(Ordering::Acquire) >= run.workers.len());
+        self.wait_for(watcher, |run| {
+            run.signals.drained.load(Ordering::Acquire) >= run.workers.len()
+        });
         let after = self.read_server()?;
         let own = server::read(std::process::id())?.cpu_since(&own_before);
 
@@ -221,7 +250,13 @@ impl Run<'_> {
         if let (Some(before), Some(empty)) = (&mut before, &empty) {
             before.memory = empty.memory;
         }
-        Ok(Readings { start, before, after, peak, own })
+        Ok(Readings {
+            start,
+            before,
+            after,
+            peak,
+            own,
+        })
     }
 
     /// Sleeps until the time or all work is over; gives the peak of the server's memory.
@@ -252,16 +287,28 @@ impl Run<'_> {
             let units = self.signals.progress.load(Ordering::Relaxed);
             let over = begun.elapsed().as_secs_f64() / expected.as_secs_f64().max(1e-9);
             #[expect(clippy::cast_precision_loss, reason = "a count of units is far below 2^53")]
-            let counted = self.settings.count.map_or(0.0, |count| units as f64 / count.max(1) as f64);
-            watcher.watch(over.max(counted).min(1.0), units, self.signals.failed.load(Ordering::Relaxed));
+            let counted = self
+                .settings
+                .count
+                .map_or(0.0, |count| units as f64 / count.max(1) as f64);
+            watcher.watch(
+                over.max(counted).min(1.0),
+                units,
+                self.signals.failed.load(Ordering::Relaxed),
+            );
             std::thread::park_timeout(TICK * 4);
         }
     }
 
     fn read_server(&self) -> io::Result<Option<Reading>> {
-        let Some(pid) = self.settings.pid else { return Ok(None) };
+        let Some(pid) = self.settings.pid else {
+            return Ok(None);
+        };
         let gone = |error: io::Error| {
-            io::Error::new(error.kind(), format!("reading process {pid}, the measured server: {error}"))
+            io::Error::new(
+                error.kind(),
+                format!("reading process {pid}, the measured server: {error}"),
+            )
         };
         server::read(pid).map(Some).map_err(gone)
     }

@@ -15,7 +15,10 @@ pub fn pin_thread(cpu: usize) -> io::Result<()> {
     set.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &set).map_err(|error| {
         let error = io::Error::from(error);
-        io::Error::new(error.kind(), format!("binding to CPU {cpu}: {error}; allowed are {:?}", allowed_cpus()))
+        io::Error::new(
+            error.kind(),
+            format!("binding to CPU {cpu}: {error}; allowed are {:?}", allowed_cpus()),
+        )
     })
 }
 
@@ -23,7 +26,9 @@ pub fn pin_thread(cpu: usize) -> io::Result<()> {
 #[must_use]
 pub fn allowed_cpus() -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
-    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+    (0..CpuSet::count())
+        .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
+        .collect()
 }
 
 /// Raises the limit of open files as far as it goes without privileges, and gives it.
@@ -31,6 +36,8 @@ pub fn allowed_cpus() -> Vec<usize> {
 pub fn raise_file_limit() -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     let raised = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
-    let soft = raised.or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)).unwrap_or(1024);
+    let soft = raised
+        .or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft))
+        .unwrap_or(1024);
     usize::try_from(soft).unwrap_or(usize::MAX)
 }

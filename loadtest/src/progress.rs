@@ -21,7 +21,11 @@ impl Bar {
 }
 
 impl Watcher for Bar {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 1000"
+    )]
     fn watch(&mut self, share: f64, units: u64, failed: u64) {
         self.0.set_position((share * 1000.0) as u64);
         self.0.set_message(format!("{units} done, {failed} failed"));

@@ -9,13 +9,21 @@ use crate::measure::Outcome;
 use crate::schedule::Pace;
 
 /// The quantiles that are reported, with their names.
-const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+const QUANTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("max", 1.0),
+];
 
 /// A table with one row per run.
 #[must_use]
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Disabled);
     let mut header = vec!["work", "pace", "units", "failed", "per second"];
     header.extend(QUANTILES.map(|(name, _)| name));
     header.extend(["CPU/unit", "cores", "RSS before", "RSS peak", "load cores"]);
@@ -54,10 +62,18 @@ fn row(outcome: &Outcome) -> Vec<String> {
 pub fn json(outcome: &Outcome) -> Value {
     let latency: serde_json::Map<String, Value> = QUANTILES
         .iter()
-        .map(|(name, share)| ((*name).to_owned(), json!(microseconds(outcome.tally.quantile(*share)))))
+        .map(|(name, share)| {
+            (
+                (*name).to_owned(),
+                json!(microseconds(outcome.tally.quantile(*share))),
+            )
+        })
         .chain([
             ("mean".to_owned(), json!(outcome.tally.latency.mean() / 1e3)),
-            ("min".to_owned(), json!(microseconds(Duration::from_nanos(outcome.tally.latency.min())))),
+            (
+                "min".to_owned(),
+                json!(microseconds(Duration::from_nanos(outcome.tally.latency.min()))),
+            ),
         ])
         .collect();
     json!({
@@ -80,7 +96,9 @@ pub fn json(outcome: &Outcome) -> Value {
 #[must_use]
 pub fn failures(outcome: &Outcome) -> Vec<String> {
     let lines = outcome.tally.failures.iter();
-    lines.map(|(kind, failures)| format!("{} × {kind:?}, first: {}", failures.count, failures.first)).collect()
+    lines
+        .map(|(kind, failures)| format!("{} × {kind:?}, first: {}", failures.count, failures.first))
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are below 2^53")]

@@ -49,7 +49,12 @@ impl Schedule {
     /// `rate` starts per second, the first after one gap.
     #[must_use]
     pub fn new(rate: f64, arrivals: Arrivals, random: Random) -> Self {
-        let mut schedule = Self { random, gap: 1.0 / rate.max(1e-9), arrivals, next: 0.0 };
+        let mut schedule = Self {
+            random,
+            gap: 1.0 / rate.max(1e-9),
+            arrivals,
+            next: 0.0,
+        };
         schedule.advance();
         schedule
     }
@@ -88,17 +93,32 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_schedule() {
-        assert_eq!(starts(1, Arrivals::Poisson, 500), starts(1, Arrivals::Poisson, 500));
-        assert_ne!(starts(1, Arrivals::Poisson, 500), starts(2, Arrivals::Poisson, 500));
+        assert_eq!(
+            starts(1, Arrivals::Poisson, 500),
+            starts(1, Arrivals::Poisson, 500)
+        );
+        assert_ne!(
+            starts(1, Arrivals::Poisson, 500),
+            starts(2, Arrivals::Poisson, 500)
+        );
     }
 
     #[test]
     fn poisson_starts_keep_the_rate_and_vary() {
         let starts = starts(3, Arrivals::Poisson, 50_000);
         let seconds = starts[starts.len() - 1].as_secs_f64();
-        assert!((49.0..51.0).contains(&seconds), "50 000 starts at 1000/s took {seconds} s");
-        let short = starts.windows(2).filter(|pair| pair[1] - pair[0] < Duration::from_micros(693)).count();
-        assert!((24_000..26_000).contains(&short), "half of the gaps are below ln 2 of the mean, not {short}");
+        assert!(
+            (49.0..51.0).contains(&seconds),
+            "50 000 starts at 1000/s took {seconds} s"
+        );
+        let short = starts
+            .windows(2)
+            .filter(|pair| pair[1] - pair[0] < Duration::from_micros(693))
+            .count();
+        assert!(
+            (24_000..26_000).contains(&short),
+            "half of the gaps are below ln 2 of the mean, not {short}"
+        );
     }
 
     #[test]

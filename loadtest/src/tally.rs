@@ -56,7 +56,8 @@ impl Tally {
         self.completed += 1;
         self.last = Some(now);
         let nanoseconds = now.saturating_duration_since(start).as_nanos();
-        self.latency.saturating_record(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        self.latency
+            .saturating_record(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
     }
 
     /// Counts a failure.

@@ -69,10 +69,16 @@ impl Frames {
     pub fn next(&mut self) -> Result<Option<(i32, Reader<'_>)>, Failure> {
         let pending = self.bytes.get(self.read..).unwrap_or_default();
         let mut reader = Reader(pending);
-        let Some(length) = reader.varint_if_whole()? else { return Ok(None) };
-        let length = usize::try_from(length).ok().filter(|length| (1..=FRAME_BYTES_MAX).contains(length));
+        let Some(length) = reader.varint_if_whole()? else {
+            return Ok(None);
+        };
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| (1..=FRAME_BYTES_MAX).contains(length));
         let length = length.ok_or_else(|| malformed("a frame length outside of 1..2097151"))?;
-        let Some(body) = reader.0.get(..length) else { return Ok(None) };
+        let Some(body) = reader.0.get(..length) else {
+            return Ok(None);
+        };
         self.read += pending.len() - reader.0.len() + length;
         let mut reader = Reader(body);
         let id = reader.varint()?;
@@ -109,7 +115,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Kind::Malformed`] if the packet ends before.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Failure> {
-        let (head, tail) = self.0.split_at_checked(count).ok_or_else(|| malformed("a packet that ends early"))?;
+        let (head, tail) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| malformed("a packet that ends early"))?;
         self.0 = tail;
         Ok(head)
     }
@@ -144,7 +153,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Kind::Malformed`] if the packet ends before, or it is longer than five bytes.
     pub fn varint(&mut self) -> Result<i32, Failure> {
-        self.varint_if_whole()?.ok_or_else(|| malformed("a packet that ends early"))
+        self.varint_if_whole()?
+            .ok_or_else(|| malformed("a packet that ends early"))
     }
 
     fn varint_if_whole(&mut self) -> Result<Option<i32>, Failure> {
@@ -156,7 +166,11 @@ impl<'a> Reader<'a> {
                 return Ok(Some(i32::from_ne_bytes(value.to_ne_bytes())));
             }
         }
-        if self.0.len() >= 5 { Err(malformed("a VarInt longer than five bytes")) } else { Ok(None) }
+        if self.0.len() >= 5 {
+            Err(malformed("a VarInt longer than five bytes"))
+        } else {
+            Ok(None)
+        }
     }
 }
 

@@ -36,7 +36,12 @@ impl Service for Status {
         (false, Frames::default())
     }
 
-    fn receive(&mut self, (greeted, frames): &mut (bool, Frames), bytes: &[u8], output: &mut Vec<u8>) -> bool {
+    fn receive(
+        &mut self,
+        (greeted, frames): &mut (bool, Frames),
+        bytes: &[u8],
+        output: &mut Vec<u8>,
+    ) -> bool {
         frames.push(bytes);
         loop {
             match frames.next() {

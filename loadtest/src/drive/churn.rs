@@ -21,8 +21,17 @@ pub(crate) fn churn<F: Flow>(flow: F, share: Share, signals: &Signals) -> io::Re
     let event_loop = EventLoop::new(share.target, sources, false)?;
     let begun_at = Instant::now();
     let supply = Supply::new(&share);
-    let churn =
-        Churn { flow, share, signals, event_loop, tally: Tally::new(), supply, begun: 0, begun_at, stop: None };
+    let churn = Churn {
+        flow,
+        share,
+        signals,
+        event_loop,
+        tally: Tally::new(),
+        supply,
+        begun: 0,
+        begun_at,
+        stop: None,
+    };
     signals.ready.fetch_add(1, Ordering::AcqRel);
     churn.run()
 }
@@ -44,9 +53,11 @@ impl Supply {
     fn new(share: &Share) -> Self {
         match share.pace {
             Pace::Closed { concurrency } => Self::Closed(concurrency),
-            Pace::Open { rate, arrivals } => {
-                Self::Open(Schedule::new(rate, arrivals, Random::split(share.seed, share.thread ^ (1 << 32))))
-            }
+            Pace::Open { rate, arrivals } => Self::Open(Schedule::new(
+                rate,
+                arrivals,
+                Random::split(share.seed, share.thread ^ (1 << 32)),
+            )),
         }
     }
 
@@ -121,7 +132,11 @@ impl<F: Flow> Churn<'_, F> {
         }
         // A turn begins a bounded number, so that a closed loop against a dead server still sees its phases.
         for _ in 0..self.share.in_flight_max {
-            if self.share.count.is_some_and(|count| phase == Phase::Measuring && self.begun >= count) {
+            if self
+                .share
+                .count
+                .is_some_and(|count| phase == Phase::Measuring && self.begun >= count)
+            {
                 self.stop = Some(now);
                 return;
             }
@@ -161,9 +176,13 @@ impl<F: Flow> Churn<'_, F> {
                 missed += 1;
             }
         }
-        let what = format!("due, but {} connections were in flight already", self.share.in_flight_max);
+        let what = format!(
+            "due, but {} connections were in flight already",
+            self.share.in_flight_max
+        );
         self.signals.failed.fetch_add(missed, Ordering::Relaxed);
-        self.tally.fail_times(Failure::new(Kind::NotStarted, what), missed);
+        self.tally
+            .fail_times(Failure::new(Kind::NotStarted, what), missed);
     }
 
     /// When the next start of an open loop is due.
@@ -182,7 +201,9 @@ impl<F: Flow> Churn<'_, F> {
         match self.converse(key) {
             Ok(Progress::More) => {}
             Ok(Progress::Finished) => {
-                let Some(flight) = self.event_loop.close(key) else { return };
+                let Some(flight) = self.event_loop.close(key) else {
+                    return;
+                };
                 self.tally.complete(flight.start, Instant::now());
                 self.signals.progress.fetch_add(1, Ordering::Relaxed);
             }
@@ -194,19 +215,31 @@ impl<F: Flow> Churn<'_, F> {
     }
 
     fn converse(&mut self, key: usize) -> Result<Progress, Failure> {
-        let Some(flight) = self.event_loop.state(key) else { return Ok(Progress::More) };
+        let Some(flight) = self.event_loop.state(key) else {
+            return Ok(Progress::More);
+        };
         let step = flight.conversation.awaits();
-        self.event_loop.flush(key).map_err(|error| Failure::socket(&error, step))?;
+        self.event_loop
+            .flush(key)
+            .map_err(|error| Failure::socket(&error, step))?;
         loop {
-            match self.event_loop.receive(key).map_err(|error| Failure::socket(&error, step))? {
+            match self
+                .event_loop
+                .receive(key)
+                .map_err(|error| Failure::socket(&error, step))?
+            {
                 Received::Blocked => return Ok(Progress::More),
-                Received::Ended => return Err(Failure::new(Kind::Closed, format!("while waiting for {step}"))),
+                Received::Ended => {
+                    return Err(Failure::new(Kind::Closed, format!("while waiting for {step}")));
+                }
                 Received::Bytes(count) => {
                     let Some((bytes, flight, output)) = self.event_loop.received(key, count) else {
                         return Ok(Progress::More);
                     };
                     let progress = flight.conversation.receive(bytes, output)?;
-                    self.event_loop.flush(key).map_err(|error| Failure::socket(&error, step))?;
+                    self.event_loop
+                        .flush(key)
+                        .map_err(|error| Failure::socket(&error, step))?;
                     if progress == Progress::Finished || self.event_loop.emptied(count) {
                         return Ok(progress);
                     }
@@ -225,7 +258,9 @@ impl<F: Flow> Churn<'_, F> {
             .map(|(key, _)| key)
             .collect();
         for key in late {
-            let Some(flight) = self.event_loop.close(key) else { continue };
+            let Some(flight) = self.event_loop.close(key) else {
+                continue;
+            };
             let what = format!("after {timeout:?}, waiting for {}", flight.conversation.awaits());
             self.fail(Failure::new(Kind::TimedOut, what));
         }

@@ -22,7 +22,11 @@ pub(crate) struct StatusFlow {
 impl StatusFlow {
     /// Pings for this host name; `random` gives the ping payloads.
     pub(crate) fn new(hello: &Hello, random: Random) -> Self {
-        Self { opening: opening(hello), random, verified: Rc::default() }
+        Self {
+            opening: opening(hello),
+            random,
+            verified: Rc::default(),
+        }
     }
 }
 
@@ -30,7 +34,13 @@ impl StatusFlow {
 #[must_use]
 pub fn opening(hello: &Hello) -> Vec<u8> {
     let mut opening = Vec::new();
-    put_handshake(&mut opening, hello.protocol, &hello.host, hello.port, Intent::Status);
+    put_handshake(
+        &mut opening,
+        hello.protocol,
+        &hello.host,
+        hello.port,
+        Intent::Status,
+    );
     put_packet(&mut opening, 0x00, |_| {});
     opening
 }
@@ -69,14 +79,23 @@ impl Conversation for StatusConversation {
                     put_packet(output, 0x01, |ping| ping.extend_from_slice(&self.payload));
                 }
                 (0x01, true) => return verify_pong(body, self.payload),
-                _ => return Err(malformed(&format!("packet {id:#04x} while it owed {}", self.awaits()))),
+                _ => {
+                    return Err(malformed(&format!(
+                        "packet {id:#04x} while it owed {}",
+                        self.awaits()
+                    )));
+                }
             }
         }
         Ok(Progress::More)
     }
 
     fn awaits(&self) -> &'static str {
-        if self.pinged { "the pong" } else { "the status response" }
+        if self.pinged {
+            "the pong"
+        } else {
+            "the status response"
+        }
     }
 }
 
@@ -84,7 +103,10 @@ fn verify_pong(body: Reader<'_>, payload: [u8; 8]) -> Result<Progress, Failure> 
     if body.rest() == payload {
         return Ok(Progress::Finished);
     }
-    Err(Failure::new(Kind::Mismatch, format!("pinged {payload:?}, the pong says {:?}", body.rest())))
+    Err(Failure::new(
+        Kind::Mismatch,
+        format!("pinged {payload:?}, the pong says {:?}", body.rest()),
+    ))
 }
 
 /// Checks that a response is a status and remembers it.
@@ -107,9 +129,13 @@ fn verify_response(mut body: Reader<'_>, verified: &mut Vec<u8>) -> Result<(), F
 /// # Errors
 /// [`Kind::Malformed`] if it is not JSON or has no `version.protocol`.
 pub fn parse_response(json: &str) -> Result<serde_json::Value, Failure> {
-    let status: serde_json::Value =
-        serde_json::from_str(json).map_err(|error| malformed(&format!("a status that is not JSON: {error}")))?;
-    if status.pointer("/version/protocol").and_then(serde_json::Value::as_i64).is_none() {
+    let status: serde_json::Value = serde_json::from_str(json)
+        .map_err(|error| malformed(&format!("a status that is not JSON: {error}")))?;
+    if status
+        .pointer("/version/protocol")
+        .and_then(serde_json::Value::as_i64)
+        .is_none()
+    {
         return Err(malformed("a status without version.protocol"));
     }
     Ok(status)
@@ -124,7 +150,11 @@ mod tests {
     use crate::wire::{put_bytes, put_packet};
 
     fn hello() -> Hello {
-        Hello { protocol: 772, host: "localhost".to_owned(), port: 25565 }
+        Hello {
+            protocol: 772,
+            host: "localhost".to_owned(),
+            port: 25565,
+        }
     }
 
     fn response(json: &str) -> Vec<u8> {
@@ -144,7 +174,12 @@ mod tests {
             assert_eq!(more, Ok(Progress::More));
             output[2] ^= flip;
             let pong = output.clone();
-            assert_eq!(conversation.receive(&pong, &mut output).map_err(|failure| failure.kind), expected);
+            assert_eq!(
+                conversation
+                    .receive(&pong, &mut output)
+                    .map_err(|failure| failure.kind),
+                expected
+            );
         }
     }
 
@@ -153,7 +188,9 @@ mod tests {
         let mut flow = StatusFlow::new(&hello(), Random::new(1));
         for json in ["{", "{}", r#"{"version":{"protocol":"772"}}"#] {
             let mut conversation = flow.begin(None, &mut Vec::new());
-            let kind = conversation.receive(&response(json), &mut Vec::new()).map_err(|failure| failure.kind);
+            let kind = conversation
+                .receive(&response(json), &mut Vec::new())
+                .map_err(|failure| failure.kind);
             assert_eq!(kind, Err(Kind::Malformed), "{json}");
         }
     }
