@@ -3,11 +3,15 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use sha2::Sha256;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use crate::identity::{Property, VerifiedProfile};
+use crate::identity::{Profile, Property, VerifiedProfile};
+use crate::limits::{COOKIE_BYTES_MAX, COOKIE_SECRET_BYTES_MIN};
 
 /// The key of [`AuthCookie`].
 pub const AUTHENTICATION_KEY: &str = "passage:authentication";
@@ -15,10 +19,16 @@ pub const AUTHENTICATION_KEY: &str = "passage:authentication";
 /// The key of [`SessionCookie`].
 pub const SESSION_KEY: &str = "passage:session";
 
-/// The keys that sign and verify `passage:authentication`.
-pub struct CookieKeys {}
+/// How many bytes of `passage:authentication` are its signature.
+const SIGNATURE_BYTES: usize = 32;
 
-/// A secret is shorter than [`crate::limits::COOKIE_SECRET_BYTES_MIN`].
+/// The keys that sign and verify `passage:authentication`; wiped when dropped and never printed.
+pub struct CookieKeys {
+    current: Zeroizing<Vec<u8>>,
+    previous: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// A secret is shorter than [`COOKIE_SECRET_BYTES_MIN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretTooShort;
 
@@ -27,16 +37,53 @@ impl CookieKeys {
     ///
     /// # Errors
     /// [`SecretTooShort`].
-    pub fn new(_current: &[u8], _previous: Option<&[u8]>) -> Result<Self, SecretTooShort> {
-        Ok(Self {})
+    pub fn new(current: &[u8], previous: Option<&[u8]>) -> Result<Self, SecretTooShort> {
+        let secrets = [Some(current), previous];
+        if secrets
+            .into_iter()
+            .flatten()
+            .any(|secret| secret.len() < COOKIE_SECRET_BYTES_MIN)
+        {
+            return Err(SecretTooShort);
+        }
+        let own = |secret: &[u8]| Zeroizing::new(secret.to_vec());
+        Ok(Self {
+            current: own(current),
+            previous: previous.map(own),
+        })
     }
 
-    /// Verifies an authentication cookie.
+    /// Verifies an authentication cookie. The signature is compared in constant time, before anything is parsed.
     ///
     /// # Errors
     /// Why the cookie counts as absent.
-    pub fn verify(&self, _payload: &[u8], _check: &CookieCheck) -> Result<VerifiedCookie, CookieFlaw> {
-        Err(CookieFlaw::Undecodable)
+    pub fn verify(&self, payload: &[u8], check: &CookieCheck) -> Result<VerifiedCookie, CookieFlaw> {
+        if payload.len() > COOKIE_BYTES_MAX {
+            return Err(CookieFlaw::Undecodable);
+        }
+        let (signature, json) = payload.split_first_chunk().ok_or(CookieFlaw::Undecodable)?;
+        if !self.signed(signature, json) {
+            return Err(CookieFlaw::Forged);
+        }
+        let cookie: AuthCookie = serde_json::from_slice(json).map_err(|_| CookieFlaw::Undecodable)?;
+        if cookie.timestamp.saturating_add(check.expiry_seconds) < check.unix_seconds {
+            return Err(CookieFlaw::Expired);
+        }
+        if cookie.client_addr.ip().to_canonical() != check.client.to_canonical() {
+            return Err(CookieFlaw::OtherAddress);
+        }
+        let profile = VerifiedProfile::from_verified_cookie(Profile {
+            id: cookie.user_id,
+            name: cookie.user_name.clone(),
+            properties: cookie.profile_properties.clone(),
+        });
+        let profile = profile.map_err(|_| CookieFlaw::Undecodable)?;
+        Ok(VerifiedCookie { profile, cookie })
+    }
+
+    fn signed(&self, signature: &[u8; SIGNATURE_BYTES], json: &[u8]) -> bool {
+        let mut keys = std::iter::once(&self.current).chain(&self.previous);
+        keys.any(|key| mac(key, json).is_some_and(|mac| mac.verify(signature.into()).is_ok()))
     }
 }
 
@@ -64,6 +111,19 @@ pub enum CookieFlaw {
     OtherAddress,
 }
 
+impl CookieFlaw {
+    /// The stable name of this flaw in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable",
+            Self::Forged => "forged",
+            Self::Expired => "expired",
+            Self::OtherAddress => "other_address",
+        }
+    }
+}
+
 /// What a verified authentication cookie proves.
 #[derive(Clone, Debug)]
 pub struct VerifiedCookie {
@@ -88,10 +148,10 @@ pub struct AuthCookie {
     #[serde(default)]
     pub target: Option<String>,
     /// The profile's properties.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub profile_properties: Vec<Property>,
     /// What other services keep in the cookie; carried on untouched.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub extra: Map<String, Value>,
 }
 
@@ -117,10 +177,17 @@ impl AuthCookie {
         }
     }
 
-    /// The signed payload, or `None` if it would be longer than [`crate::limits::COOKIE_BYTES_MAX`].
+    /// The signed payload, or `None` if it would be longer than [`COOKIE_BYTES_MAX`].
     #[must_use]
-    pub fn sign(&self, _keys: &CookieKeys) -> Option<Vec<u8>> {
-        None
+    pub fn sign(&self, keys: &CookieKeys) -> Option<Vec<u8>> {
+        let mut payload = vec![0; SIGNATURE_BYTES];
+        serde_json::to_writer(&mut payload, self).ok()?;
+        if payload.len() > COOKIE_BYTES_MAX {
+            return None;
+        }
+        let (signature, json) = payload.split_first_chunk_mut::<SIGNATURE_BYTES>()?;
+        *signature = mac(&keys.current, json)?.finalize().into_bytes().into();
+        Some(payload)
     }
 }
 
@@ -134,7 +201,7 @@ pub struct SessionCookie {
     /// The port that the player connected to first.
     pub server_port: u16,
     /// What services keep in the cookie, `traceparent` (W3C) among it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub extra: Map<String, Value>,
 }
 
@@ -152,28 +219,86 @@ impl SessionCookie {
 
     /// Reads a cookie; `None` if it is none of ours.
     #[must_use]
-    pub fn decode(_payload: &[u8]) -> Option<Self> {
-        None
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        if payload.len() > COOKIE_BYTES_MAX {
+            return None;
+        }
+        serde_json::from_slice(payload).ok()
     }
 
-    /// The payload, or `None` if it would be longer than [`crate::limits::COOKIE_BYTES_MAX`].
+    /// The payload, or `None` if it would be longer than [`COOKIE_BYTES_MAX`].
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
-        None
+        serde_json::to_vec(self)
+            .ok()
+            .filter(|payload| payload.len() <= COOKIE_BYTES_MAX)
     }
 
     /// The W3C trace context of the visit, if the cookie has one of the right shape.
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
-        None
+        self.extra
+            .get(TRACEPARENT)?
+            .as_str()
+            .filter(|text| is_traceparent(text))
     }
 
     /// Sets the W3C trace context.
-    pub fn set_traceparent(&mut self, _traceparent: &str) {}
+    pub fn set_traceparent(&mut self, traceparent: &str) {
+        self.extra
+            .insert(TRACEPARENT.to_owned(), Value::String(traceparent.to_owned()));
+    }
 }
+
+const TRACEPARENT: &str = "traceparent";
+
+/// `00-<32 digits>-<16 digits>-<2 digits>`, lower-case hexadecimal, neither id all zeros (W3C Trace Context, 3.2.2).
+fn is_traceparent(text: &str) -> bool {
+    let hex = |field: &str, digits: usize| {
+        field.len() == digits
+            && field
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let id = |field: &str, digits: usize| hex(field, digits) && field.bytes().any(|byte| byte != b'0');
+    let mut fields = text.split('-');
+    fields.next() == Some("00")
+        && fields.next().is_some_and(|trace| id(trace, 32))
+        && fields.next().is_some_and(|span| id(span, 16))
+        && fields.next().is_some_and(|flags| hex(flags, 2))
+        && fields.next().is_none()
+}
+
+fn mac(key: &[u8], json: &[u8]) -> Option<Hmac<Sha256>> {
+    // HMAC takes keys of any length; `None` never comes.
+    Hmac::new_from_slice(key)
+        .ok()
+        .map(|mac: Hmac<Sha256>| mac.chain_update(json))
+}
+
+/// Other services may write `null` where we leave a field out.
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl fmt::Display for SecretTooShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a secret for cookies needs at least {COOKIE_SECRET_BYTES_MIN} bytes"
+        )
+    }
+}
+
+impl std::error::Error for SecretTooShort {}
 
 impl fmt::Debug for CookieKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CookieKeys(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,3 +66,58 @@ fn is_shallow(value: &Value, depth: usize) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn shows_what_is_no_component_literally() {
+        for shown in ["Hello", "{\"text\":", "12", "true", "null", ""] {
+            let text = Text::parse(shown);
+            assert_eq!(text.to_plain(), shown);
+            assert_eq!(text, Text::literal(shown));
+        }
+    }
+
+    #[test]
+    fn cuts_long_text_at_a_character() {
+        let text = Text::literal(&"ä".repeat(TEXT_BYTES_MAX)).to_plain();
+        assert_eq!(text.len(), TEXT_BYTES_MAX);
+        let text = Text::parse(&format!("\"{}\"", "x".repeat(TEXT_BYTES_MAX)));
+        assert!(
+            text.to_plain().starts_with("\"xxx"),
+            "a component that is too long is no longer one"
+        );
+        assert_eq!(text.to_plain().len(), TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn refuses_to_follow_deep_nesting() {
+        let nested = |depth: usize| format!("{}\"x\"{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(Text::parse(&nested(TEXT_DEPTH_MAX)).to_plain(), "x");
+        assert_eq!(
+            Text::parse(&nested(TEXT_DEPTH_MAX + 1)),
+            Text::literal(&nested(TEXT_DEPTH_MAX + 1))
+        );
+        assert_eq!(Text::parse(&nested(5000)), Text::literal(&nested(5000)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_as_json(text in ".{0,200}") {
+            let json = Text::literal(&text).to_json();
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text.clone());
+            prop_assert_eq!(Text::parse(&json).to_plain(), text);
+        }
+
+        #[test]
+        fn any_component_becomes_bounded_nbt(json in ".{0,300}") {
+            let mut out = Vec::new();
+            Text::parse(&json).write_nbt(&mut out);
+            prop_assert!(out.len() <= 16 * json.len() + 16);
+        }
+    }
+}
