@@ -26,7 +26,7 @@ const NOT_OURS: [&str; 9] = [
 /// Vague words that no module of ours may be called.
 const VAGUE_NAMES: [&str; 7] = ["mod", "utils", "util", "common", "manager", "handler", "helper"];
 /// What a protocol without I/O may be built from. Nothing in this list opens a socket, a file or a thread.
-const PROTO_MAY_NAME: [&str; 11] = [
+const PROTO_MAY_NAME: [&str; 12] = [
     "aes",
     "cfb8",
     "hmac",
@@ -38,6 +38,7 @@ const PROTO_MAY_NAME: [&str; 11] = [
     "uuid",
     "zeroize",
     "base64",
+    "md-5",
 ];
 
 /// A file of the checkout.

@@ -39,7 +39,7 @@ describe('authentication', { concurrency: false }, () => {
     passage = await startPassage(`
 [localization]
 default_locale = "${DEFAULT}"
-[localization.messages.${DEFAULT}]
+[localization.messages.de]
 ${toml(MESSAGES)}
 disconnect_no_target = "kein Ziel"
 [localization.messages.fr_fr]
