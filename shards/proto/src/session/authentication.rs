@@ -43,7 +43,7 @@ impl Authentication {
 
     pub(super) fn conclude(self, answer: Result<Profile, Refusal>, context: &mut Context) -> Step {
         // A profile that does not fit the client's packets is an authenticator's fault, not the player's.
-        let profile = VerifiedProfile::from_answer(answer?).ok_or_else(|| {
+        let profile = VerifiedProfile::from_answer(answer?).map_err(|_| {
             Ending::refuse(
                 keys::DISCONNECT_AUTHENTICATION_UNAVAILABLE,
                 End::Refused(AskError::Failed),
