@@ -1,132 +1,238 @@
 //! Starts, pins, names and joins the executors.
+//!
+//! Everything that can be wrong in the environment is found out on the caller's thread, before any executor exists:
+//! glommio panics where io_uring is forbidden, and a taken port is an ordinary error. A shard that ends without being
+//! asked is reported on [`Shards::exits`]; the others go on, and whoever runs them decides.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-use ipnet::IpNet;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use glommio::{LocalExecutorBuilder, Placement};
 use passage_proto::question::LocalizeQuery;
-use passage_proto::status::StatusReply;
 
-use crate::ask::Asked;
-use crate::route::{Localizer, Route};
+use crate::admission::Gatehouse;
+use crate::engine::{Engine, RemoteWaker};
+use crate::route::{Localizer, Routes};
+use crate::rsa::KeyPair;
+use crate::shard::{self, Command, Launch, Terms};
 
-/// All that the shards need to know to start. The control plane has validated it.
-pub struct Blueprint {
-    /// Addresses to listen on, each with its own socket per shard.
-    pub addresses: Vec<SocketAddr>,
-    /// How many shards; `None` for one per CPU that this process may run on.
-    pub shards: Option<NonZeroUsize>,
-    /// Whether each shard is pinned to its CPU.
-    pub pin: bool,
-    /// The routes, in order.
-    pub routes: Arc<[Route]>,
-    /// Shown to pings for no route; `None` closes them.
-    pub unknown_host: Option<Arc<StatusReply>>,
-    /// Words for logins to no route.
-    pub localization: Arc<dyn Localizer>,
-    /// PROXY protocol in.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// The per-prefix connection limit; `None` switches it off.
-    pub rate_limit: Option<RateLimit>,
-    /// Bounds of SPEC 8.
-    pub limits: Limits,
-    /// Longest accepted client frame, in bytes.
-    pub max_packet_length: usize,
-    /// Bound over a whole conversation before its hand-over.
-    pub timeout: Duration,
-    /// How long cookies are valid.
-    pub auth_cookie_expiry: Duration,
-    /// Questions for the control thread. Bounded; a full channel sheds.
-    pub control: Sender<Asked>,
-    /// Where each shard's counts go.
-    pub telemetry: crate::metrics::Outlet,
-}
+pub use self::blueprint::{Blueprint, Limits, ProxyProtocol, RateLimit, Untrusted};
+pub use self::start_error::StartError;
 
-/// Which peers must, may or must not send a PROXY header.
-#[derive(Clone, Debug)]
-pub struct ProxyProtocol {
-    /// Accept version 1.
-    pub allow_v1: bool,
-    /// Accept version 2.
-    pub allow_v2: bool,
-    /// Peers whose header counts.
-    pub trusted: Vec<IpNet>,
-    /// What becomes of the others.
-    pub untrusted: Untrusted,
-}
+mod affinity;
+mod blueprint;
+mod sockets;
+mod start_error;
 
-/// What becomes of a peer outside of `trusted`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Untrusted {
-    /// Close at once.
-    Reject,
-    /// Treat as a client that connects directly; a header is then a fault.
-    Direct,
-}
+/// Memory for glommio's own I/O, which the shards do not use; its default of 10 MiB would be resident.
+const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
-/// At most `limit` connections a prefix within `duration`.
-#[derive(Clone, Copy, Debug)]
-pub struct RateLimit {
-    /// Connections.
-    pub limit: u32,
-    /// Over this time.
-    pub duration: Duration,
-    /// Bits of an IPv4 address that make a prefix.
-    pub ipv4_prefix: u8,
-    /// Bits of an IPv6 address that make a prefix.
-    pub ipv6_prefix: u8,
-}
+/// How late a task of glommio may run beside a busy engine.
+const PREEMPT_TIMER: Duration = Duration::from_millis(1);
 
-/// The operator's bounds (`[limits]`).
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Open connections per shard.
-    pub connections_per_shard: usize,
-    /// Open connections per limiter prefix, over all shards; 0 for no bound.
-    pub connections_per_prefix: u32,
-    /// Logins before their hand-over, per shard.
-    pub logins_per_shard: usize,
-    /// Logins that wait for an RSA operation, per shard.
-    pub rsa_queue_per_shard: usize,
-    /// Handshake deadline, PROXY header included.
-    pub handshake: Duration,
-    /// Deadline for each step of status and login.
-    pub step: Duration,
-    /// Time to connect to a relay target.
-    pub dial: Duration,
-    /// A relay without traffic in both directions for this long is closed.
-    pub relay_idle: Duration,
-    /// `listen(2)` backlog.
-    pub backlog: u32,
+/// How long a shard may take to start.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// How long a shard may take to end after the deadline of its drain.
+const END_GRACE: Duration = Duration::from_secs(3);
+
+/// Starts the shards. When this returns they accept connections.
+///
+/// # Errors
+///
+/// Whatever the environment lacks, an address that cannot be listened on, or routes that cannot be used. Nothing is left
+/// running then.
+pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
+    Engine::probe().map_err(StartError::Engine)?;
+    let cpus = affinity::allowed_cpus()?;
+    let count = blueprint.shards.map_or(cpus.len(), usize::from);
+    let routes =
+        Routes::new(blueprint.routes.clone(), blueprint.unknown_host.clone(), Arc::clone(&blueprint.localization))
+            .map_err(StartError::Routes)?;
+    let key = KeyPair::generate().map_err(StartError::Key)?;
+    let public_key = Arc::clone(key.public_key());
+    let bound = sockets::listen(&blueprint.addresses, count, blueprint.limits.backlog)?;
+
+    let routes = Arc::new(routes);
+    let gatehouse = Arc::new(Gatehouse::new(&blueprint, Instant::now()));
+    let terms = Terms::of(&blueprint);
+    let (exits_in, exits) = unbounded();
+    let mut shards = Shards { addresses: bound.addresses, public_key, workers: Vec::with_capacity(count), exits };
+    for (number, listeners) in bound.listeners.into_iter().enumerate() {
+        let launch = Launch {
+            number,
+            listeners,
+            terms: terms.clone(),
+            routes: Arc::clone(&routes),
+            gatehouse: Arc::clone(&gatehouse),
+            key: key.copy().map_err(StartError::Key)?,
+            control: blueprint.control.clone(),
+            telemetry: blueprint.telemetry.clone(),
+        };
+        let placement = match blueprint.pin {
+            true => cpus.get(number % cpus.len()).map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu)),
+            false => Placement::Unbound,
+        };
+        match start_one(launch, placement, exits_in.clone()) {
+            Ok(worker) => shards.workers.push(worker),
+            Err(error) => {
+                shards.drain(Instant::now());
+                return Err(error);
+            }
+        }
+    }
+    Ok(shards)
 }
 
 /// The running shards.
-pub struct Shards {}
+pub struct Shards {
+    addresses: Vec<SocketAddr>,
+    public_key: Arc<[u8]>,
+    workers: Vec<Worker>,
+    exits: Receiver<ShardExit>,
+}
 
-impl Shards {
-    /// The addresses that are really listened on (port 0 resolved), in the order of the blueprint.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &[]
-    }
-
-    /// Closes the listeners, lets logins finish and relays drain until `deadline`, then ends what is left and joins
-    /// the threads.
-    pub fn drain(self, _deadline: Instant) -> DrainReport {
-        DrainReport { finished: 0, cut: 0 }
-    }
+/// The end of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardExit {
+    /// Its number, from 0.
+    pub shard: usize,
+    /// What its drain did; or, if it ended without being asked, why.
+    pub end: Result<DrainReport, String>,
 }
 
 /// What a drain did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DrainReport {
     /// Connections that ended by themselves.
     pub finished: usize,
     /// Connections that were cut at the deadline.
     pub cut: usize,
+}
+
+impl Shards {
+    /// The addresses that are really listened on (port 0 resolved), in the order of the blueprint.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The public key that clients are shown, as DER-encoded `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn public_key(&self) -> &Arc<[u8]> {
+        &self.public_key
+    }
+
+    /// How many shards were started.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Whether every shard runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.workers.iter().all(|worker| !worker.thread.is_finished())
+    }
+
+    /// Where a shard that ends without being asked is reported, at most once each. Its connections are lost and its
+    /// share of new ones would be; the process is best ended.
+    #[must_use]
+    pub fn exits(&self) -> &Receiver<ShardExit> {
+        &self.exits
+    }
+
+    /// Gives all shards new routes. Connections keep those that they began with.
+    pub fn swap_routes(&self, routes: &Arc<Routes>) {
+        self.order(|| Command::SwapRoutes(Arc::clone(routes)));
+    }
+
+    /// Closes the listeners, lets logins finish and relays drain until `deadline`, then ends what is left and joins
+    /// the threads. A shard that does not end soon after the deadline is left behind, its connections counted nowhere.
+    pub fn drain(self, deadline: Instant) -> DrainReport {
+        self.order(|| Command::Drain { deadline });
+        let patience = deadline.max(Instant::now()) + END_GRACE;
+        let mut report = DrainReport::default();
+        let mut awaited = self.workers.iter().filter(|worker| !worker.thread.is_finished()).count();
+        while let Ok(exit) = self.exits.recv_deadline(patience) {
+            if let Ok(DrainReport { finished, cut }) = exit.end {
+                report.finished += finished;
+                report.cut += cut;
+            }
+            awaited = awaited.saturating_sub(1);
+            if awaited == 0 && self.exits.is_empty() {
+                break;
+            }
+        }
+        for worker in self.workers.into_iter().filter(|worker| worker.thread.is_finished()) {
+            let _reported_by_exit = worker.thread.join();
+        }
+        report
+    }
+
+    fn order(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            if worker.commands.send(command()).is_ok() {
+                worker.waker.wake();
+            }
+        }
+    }
+}
+
+struct Worker {
+    commands: Sender<Command>,
+    waker: RemoteWaker,
+    thread: JoinHandle<()>,
+}
+
+/// Starts one shard's thread and waits until it accepts.
+fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> Result<Worker, StartError> {
+    let shard = launch.number;
+    let (commands, orders) = unbounded();
+    let (started, ready) = bounded(1);
+    let thread = thread::Builder::new()
+        .name(format!("passage-shard-{shard}"))
+        .spawn(move || {
+            let end = run_executor(launch, placement, orders, started);
+            if let Err(reason) = &end {
+                tracing::error!(target: "passage::shard", shard, reason, "Shard died");
+            }
+            // Whoever started the shards may have gone.
+            let _unheard = exits.send(ShardExit { shard, end });
+        })
+        .map_err(|source| StartError::Thread { shard, source })?;
+    match ready.recv_timeout(START_MAX) {
+        Ok(Ok(waker)) => Ok(Worker { commands, waker, thread }),
+        Ok(Err(error)) => Err(StartError::Engine(error)),
+        Err(_) => Err(StartError::Executor { shard, reason: "it did not start".to_owned() }),
+    }
+}
+
+fn run_executor(
+    launch: Launch,
+    placement: Placement,
+    orders: Receiver<Command>,
+    started: Sender<shard::Started>,
+) -> Result<DrainReport, String> {
+    let run = move || {
+        LocalExecutorBuilder::new(placement)
+            .io_memory(EXECUTOR_IO_BYTES)
+            .preempt_timer(PREEMPT_TIMER)
+            .make()
+            .map_err(|error| error.to_string())?
+            .run(shard::run(launch, orders, started))
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))
+}
+
+/// What a panic says, if it says anything.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a value that is no text")
 }
 
 /// Stand-in that says nothing, for tests.
@@ -137,3 +243,6 @@ impl Localizer for Mute {
         query.message.key.to_string()
     }
 }
+
+/// A shard's listeners, one an address.
+pub(crate) type Listeners = Vec<TcpListener>;
