@@ -282,8 +282,7 @@ impl Desk {
     }
 
     /// Questions that wait for an answer.
-    #[cfg(test)]
-    fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.open.borrow().questions.len()
     }
 

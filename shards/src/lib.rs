@@ -8,13 +8,19 @@
 //! Architecture invariants: shards share nothing mutable but the limiter's atomics; a shard never blocks (no file,
 //! no DNS, no lock, no stdout, no HTTP); one panicking connection never takes its shard down.
 
+mod accept;
 mod admission;
 pub mod ask;
+mod connection;
+mod dial;
 pub mod engine;
 pub mod limiter;
 pub mod metrics;
+mod outcome;
 pub mod pool;
 pub mod route;
 pub mod rsa;
+mod shard;
 
 pub use admission::Shed;
+pub use outcome::Outcome;

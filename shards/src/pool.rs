@@ -50,9 +50,12 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
     Engine::probe().map_err(StartError::Engine)?;
     let cpus = affinity::allowed_cpus()?;
     let count = blueprint.shards.map_or(cpus.len(), usize::from);
-    let routes =
-        Routes::new(blueprint.routes.clone(), blueprint.unknown_host.clone(), Arc::clone(&blueprint.localization))
-            .map_err(StartError::Routes)?;
+    let routes = Routes::new(
+        blueprint.routes.clone(),
+        blueprint.unknown_host.clone(),
+        Arc::clone(&blueprint.localization),
+    )
+    .map_err(StartError::Routes)?;
     let key = KeyPair::generate().map_err(StartError::Key)?;
     let public_key = Arc::clone(key.public_key());
     let bound = sockets::listen(&blueprint.addresses, count, blueprint.limits.backlog)?;
@@ -61,7 +64,12 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
     let gatehouse = Arc::new(Gatehouse::new(&blueprint, Instant::now()));
     let terms = Terms::of(&blueprint);
     let (exits_in, exits) = unbounded();
-    let mut shards = Shards { addresses: bound.addresses, public_key, workers: Vec::with_capacity(count), exits };
+    let mut shards = Shards {
+        addresses: bound.addresses,
+        public_key,
+        workers: Vec::with_capacity(count),
+        exits,
+    };
     for (number, listeners) in bound.listeners.into_iter().enumerate() {
         let launch = Launch {
             number,
@@ -74,7 +82,9 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
             telemetry: blueprint.telemetry.clone(),
         };
         let placement = match blueprint.pin {
-            true => cpus.get(number % cpus.len()).map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu)),
+            true => cpus
+                .get(number % cpus.len())
+                .map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu)),
             false => Placement::Unbound,
         };
         match start_one(launch, placement, exits_in.clone()) {
@@ -157,7 +167,11 @@ impl Shards {
         self.order(|| Command::Drain { deadline });
         let patience = deadline.max(Instant::now()) + END_GRACE;
         let mut report = DrainReport::default();
-        let mut awaited = self.workers.iter().filter(|worker| !worker.thread.is_finished()).count();
+        let mut awaited = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.thread.is_finished())
+            .count();
         while let Ok(exit) = self.exits.recv_deadline(patience) {
             if let Ok(DrainReport { finished, cut }) = exit.end {
                 report.finished += finished;
@@ -168,7 +182,11 @@ impl Shards {
                 break;
             }
         }
-        for worker in self.workers.into_iter().filter(|worker| worker.thread.is_finished()) {
+        for worker in self
+            .workers
+            .into_iter()
+            .filter(|worker| worker.thread.is_finished())
+        {
             let _reported_by_exit = worker.thread.join();
         }
         report
@@ -206,9 +224,16 @@ fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> 
         })
         .map_err(|source| StartError::Thread { shard, source })?;
     match ready.recv_timeout(START_MAX) {
-        Ok(Ok(waker)) => Ok(Worker { commands, waker, thread }),
+        Ok(Ok(waker)) => Ok(Worker {
+            commands,
+            waker,
+            thread,
+        }),
         Ok(Err(error)) => Err(StartError::Engine(error)),
-        Err(_) => Err(StartError::Executor { shard, reason: "it did not start".to_owned() }),
+        Err(_) => Err(StartError::Executor {
+            shard,
+            reason: "it did not start".to_owned(),
+        }),
     }
 }
 
@@ -219,20 +244,23 @@ fn run_executor(
     started: Sender<shard::Started>,
 ) -> Result<DrainReport, String> {
     let run = move || {
-        LocalExecutorBuilder::new(placement)
+        let executor = LocalExecutorBuilder::new(placement)
             .io_memory(EXECUTOR_IO_BYTES)
             .preempt_timer(PREEMPT_TIMER)
             .make()
-            .map_err(|error| error.to_string())?
-            .run(shard::run(launch, orders, started))
+            .map_err(|error| error.to_string())?;
+        Ok(executor.run(shard::run(launch, orders, started)))
     };
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))
 }
 
 /// What a panic says, if it says anything.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a value that is no text")
+    literal
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text")
 }
 
 /// Stand-in that says nothing, for tests.

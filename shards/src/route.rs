@@ -9,6 +9,8 @@ use passage_proto::identity::Profile;
 use passage_proto::question::{LocalizeQuery, RewriteHost, Target};
 use passage_proto::status::StatusReply;
 
+pub use passage_proto::proxy_header::ProxyVersion;
+
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 
 mod choice;
@@ -183,15 +185,6 @@ pub struct RelayOptions {
     pub send_proxy_protocol: Option<ProxyVersion>,
     /// Host name that the target reads.
     pub rewrite_host: RewriteHost,
-}
-
-/// A version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyVersion {
-    /// Text.
-    V1,
-    /// Binary.
-    V2,
 }
 
 /// Where a status comes from.

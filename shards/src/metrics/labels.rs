@@ -120,16 +120,19 @@ pub enum Bound {
     RsaQueue,
     /// Questions for the control thread.
     ControlQueue,
+    /// New client prefixes that the rate limiter has no room to watch.
+    LimiterTable,
 }
 
 impl Bound {
     /// Every value, in the order of the enum.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ConnectionsPerShard,
         Self::ConnectionsPerPrefix,
         Self::Logins,
         Self::RsaQueue,
         Self::ControlQueue,
+        Self::LimiterTable,
     ];
 
     /// The value as it is exported.
@@ -141,6 +144,7 @@ impl Bound {
             Self::Logins => "logins",
             Self::RsaQueue => "rsa_queue",
             Self::ControlQueue => "control_queue",
+            Self::LimiterTable => "limiter_table",
         }
     }
 }

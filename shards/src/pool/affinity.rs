@@ -11,7 +11,12 @@ pub(super) fn allowed_cpus() -> Result<Vec<usize>, StartError> {
     status
         .lines()
         .find_map(|line| parse_list(line.strip_prefix("Cpus_allowed_list:")?))
-        .ok_or_else(|| StartError::Cpus(io::Error::new(io::ErrorKind::InvalidData, "no readable Cpus_allowed_list")))
+        .ok_or_else(|| {
+            StartError::Cpus(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "no readable Cpus_allowed_list",
+            ))
+        })
 }
 
 /// Reads a list such as `0-3,8` (man 7 cpuset, "List format"). `None` if it is none, or empty.

@@ -21,10 +21,15 @@ pub(super) fn listen(addresses: &[SocketAddr], shards: usize, backlog: u32) -> R
         return Err(StartError::NoAddress);
     }
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    let mut bound = Bound { addresses: Vec::new(), listeners: (0..shards).map(|_| Vec::new()).collect() };
+    let mut bound = Bound {
+        addresses: Vec::new(),
+        listeners: (0..shards).map(|_| Vec::new()).collect(),
+    };
     for &address in addresses {
         let error = |source| StartError::Address { address, source };
-        bound.addresses.push(listen_on(address, &mut bound.listeners, backlog).map_err(error)?);
+        bound
+            .addresses
+            .push(listen_on(address, &mut bound.listeners, backlog).map_err(error)?);
     }
     Ok(bound)
 }
@@ -37,8 +42,14 @@ pub(super) fn listen(addresses: &[SocketAddr], shards: usize, backlog: u32) -> R
 fn listen_on(address: SocketAddr, shards: &mut [Listeners], backlog: i32) -> io::Result<SocketAddr> {
     let exclusive = socket(address)?;
     exclusive.bind(&address.into())?;
-    let resolved = exclusive.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-    let sockets = shards.iter().map(|_| shared(resolved)).collect::<io::Result<Vec<_>>>()?;
+    let resolved = exclusive
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let sockets = shards
+        .iter()
+        .map(|_| shared(resolved))
+        .collect::<io::Result<Vec<_>>>()?;
     drop(exclusive);
     for (socket, shard) in sockets.into_iter().zip(shards) {
         socket.listen(backlog)?;
@@ -81,7 +92,10 @@ mod tests {
         assert_ne!(bound.addresses[0], bound.addresses[1]);
         assert_eq!(bound.listeners.len(), 3);
         for listeners in &bound.listeners {
-            let addresses: Vec<_> = listeners.iter().map(|socket| socket.local_addr().unwrap()).collect();
+            let addresses: Vec<_> = listeners
+                .iter()
+                .map(|socket| socket.local_addr().unwrap())
+                .collect();
             assert_eq!(addresses, bound.addresses);
         }
         assert!(TcpStream::connect(bound.addresses[0]).is_ok());
@@ -91,15 +105,23 @@ mod tests {
     fn refuses_to_share_a_port_with_another_passage() {
         let first = listen(&[LOOPBACK], 2, 16).unwrap();
         let error = listen(&first.addresses, 2, 16).err().unwrap().to_string();
-        assert!(error.starts_with(&format!("cannot listen on {}: ", first.addresses[0])), "{error}");
-        assert!(error.contains("another process, perhaps another Passage, listens there"), "{error}");
+        assert!(
+            error.starts_with(&format!("cannot listen on {}: ", first.addresses[0])),
+            "{error}"
+        );
+        assert!(
+            error.contains("another process, perhaps another Passage, listens there"),
+            "{error}"
+        );
     }
 
     #[test]
     fn refuses_a_port_that_somebody_holds_exclusively() {
         let holder = std::net::TcpListener::bind(LOOPBACK).unwrap();
         let error = listen(&[holder.local_addr().unwrap()], 1, 16).err().unwrap();
-        assert!(matches!(error, StartError::Address { source, .. } if source.kind() == io::ErrorKind::AddrInUse));
+        assert!(
+            matches!(error, StartError::Address { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+        );
     }
 
     #[test]
@@ -124,8 +146,20 @@ mod tests {
 
     #[test]
     fn says_what_to_do_about_an_address_that_is_not_ours() {
-        let error = listen(&[SocketAddr::from(([192, 0, 2, 1], 25565))], 1, 16).err().unwrap().to_string();
-        assert!(error.contains("no interface of this machine has that address"), "{error}");
-        assert!(listen(&[], 1, 16).err().unwrap().to_string().contains("no address"));
+        let error = listen(&[SocketAddr::from(([192, 0, 2, 1], 25565))], 1, 16)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("no interface of this machine has that address"),
+            "{error}"
+        );
+        assert!(
+            listen(&[], 1, 16)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("no address")
+        );
     }
 }

@@ -48,16 +48,22 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine(error) => error.fmt(f),
+            Self::Engine(error) => write!(f, "{error:?}"),
             Self::Cpus(error) => write!(
                 f,
                 "cannot read which CPUs this process may run on from /proc/self/status: {error}; mount /proc, or set \
                  shards.count and shards.pin = false"
             ),
             Self::Key(error) => error.fmt(f),
-            Self::NoAddress => f.write_str("there is no address to listen on: give at least one in `address`"),
+            Self::NoAddress => {
+                f.write_str("there is no address to listen on: give at least one in `address`")
+            }
             Self::Address { address, source } => {
-                write!(f, "cannot listen on {address}: {source}; {}", advice(*address, source))
+                write!(
+                    f,
+                    "cannot listen on {address}: {source}; {}",
+                    advice(*address, source)
+                )
             }
             Self::Routes(errors) => {
                 f.write_str("these routes cannot be used:")?;
@@ -88,7 +94,8 @@ fn advice(address: SocketAddr, source: &io::Error) -> String {
             "ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or configure a higher port".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => {
-            "no interface of this machine has that address: configure one that it has, or 0.0.0.0 for all".to_owned()
+            "no interface of this machine has that address: configure one that it has, or 0.0.0.0 for all"
+                .to_owned()
         }
         io::ErrorKind::Unsupported => {
             "this machine has no support for that address family: remove it from `address`".to_owned()
@@ -100,10 +107,11 @@ fn advice(address: SocketAddr, source: &io::Error) -> String {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Engine(error) => Some(error),
-            Self::Cpus(error) | Self::Address { source: error, .. } | Self::Thread { source: error, .. } => Some(error),
+            Self::Cpus(error) | Self::Address { source: error, .. } | Self::Thread { source: error, .. } => {
+                Some(error)
+            }
             Self::Key(error) => Some(error),
-            Self::NoAddress | Self::Routes(_) | Self::Executor { .. } => None,
+            Self::Engine(_) | Self::NoAddress | Self::Routes(_) | Self::Executor { .. } => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use passage_proto::question::{AskError, Message, Refusal, Target};
 use passage_proto::text::keys::DISCONNECT_NO_TARGET;
 
 use super::{Discovery, Strategy};
+use crate::metrics::AdapterType;
 
 impl Discovery {
     /// All targets that are known now.
@@ -14,6 +15,14 @@ impl Discovery {
     pub fn targets(&self) -> &[Arc<Target>] {
         match self {
             Self::Snapshot { targets, .. } => targets,
+        }
+    }
+
+    /// The adapter that knows them.
+    #[must_use]
+    pub fn kind(&self) -> AdapterType {
+        match self {
+            Self::Snapshot { kind, .. } => *kind,
         }
     }
 }
@@ -30,6 +39,14 @@ impl Strategy {
             Self::Fixed => targets.iter().min_by_key(|target| target.priority),
         };
         chosen.cloned().ok_or_else(no_target)
+    }
+
+    /// The adapter that chooses.
+    #[must_use]
+    pub fn kind(self) -> AdapterType {
+        match self {
+            Self::Fixed => AdapterType::Fixed,
+        }
     }
 }
 

@@ -1,0 +1,238 @@
+//! One connection: socket events go into its session, the session's effects go out.
+//!
+//! A turn takes one event, has the session answer it, answers its questions as far as the shard knows the answers, and
+//! sends all output with one write. What only the control thread knows is asked ([`crate::ask`]); the answer is one more
+//! event. When the session ends, so does the driver, or it hands the sockets over to the relay.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use passage_proto::session::{Effect, End, Handoff, ProxyExpectation, Session, Setup, Stage};
+
+use self::answers::Errand;
+use crate::admission::{LoginSeat, Seat};
+use crate::engine::{Event, Socket};
+use crate::outcome::{Outcome, Record};
+use crate::pool::panic_message;
+use crate::shard::{Enrolment, Gate, RouteRef, Shard};
+
+mod answers;
+mod hand_over;
+
+/// How long a client may take to read a last message and close, before its socket is closed under it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Starts serving a connection. A panic in it is caught here, counted by its [`Record`] and reported; nothing of it
+/// reaches the shard.
+pub(crate) fn spawn(
+    shard: &Rc<Shard>,
+    socket: Socket,
+    peer: SocketAddr,
+    seat: Seat,
+    proxy: ProxyExpectation,
+) {
+    let Some(connection) = Connection::new(shard, socket, peer, seat, proxy) else {
+        tracing::error!(target: "passage::connection", "The kernel gives no random bytes: connection closed");
+        return;
+    };
+    let shard = Rc::clone(shard);
+    let supervised = async move {
+        if let Err(panic) = AssertUnwindSafe(connection.serve()).catch_unwind().await {
+            let (client, stage) = shard.take_panic().unwrap_or((peer, Stage::Handshake));
+            let message = panic_message(&*panic);
+            tracing::error!(target: "passage::connection", client_ip = %client.ip(), ?stage, message, "Connection panicked");
+        }
+    };
+    glommio::spawn_local(supervised).detach();
+}
+
+struct Connection {
+    // First, so that the end is recorded before the seat is free again: a drain ends when the last seat is.
+    record: Record,
+    shard: Rc<Shard>,
+    socket: Socket,
+    session: Session,
+    seat: Seat,
+    /// Behind a balancer, until its PROXY header is read.
+    is_anonymous: bool,
+    has_spoken: bool,
+    login: Option<LoginSeat>,
+    route: Option<RouteRef>,
+    errand: Option<Errand>,
+    _enrolment: Enrolment,
+}
+
+/// What a turn leads to.
+enum Turn {
+    Wait,
+    Close(End),
+    Relay(Box<Handoff>),
+}
+
+/// How the conversation with the session ends.
+enum Ending {
+    /// With what the session says; the client may still have to read it.
+    Said(End),
+    /// Without another word.
+    Silent(Outcome),
+    Relay(Box<Handoff>),
+}
+
+impl Connection {
+    fn new(
+        shard: &Rc<Shard>,
+        socket: Socket,
+        peer: SocketAddr,
+        seat: Seat,
+        proxy: ProxyExpectation,
+    ) -> Option<Self> {
+        let setup = Setup {
+            peer,
+            proxy,
+            bounds: shard.terms.bounds,
+        };
+        Some(Self {
+            record: Record::new(Rc::clone(shard), peer),
+            session: Session::new(setup, shard.entropy()?, shard.now()),
+            seat,
+            is_anonymous: proxy != ProxyExpectation::Direct,
+            has_spoken: false,
+            login: None,
+            route: None,
+            errand: None,
+            _enrolment: shard.enroll(socket.notifier()),
+            shard: Rc::clone(shard),
+            socket,
+        })
+    }
+
+    async fn serve(mut self) {
+        match self.converse().await {
+            Ending::Said(end) => self.close(end),
+            Ending::Silent(outcome) => self.record.ended(outcome, self.session.facts()),
+            // Boxed, so that connections that never get there do not carry its state.
+            Ending::Relay(handoff) => Box::pin(self.hand_over(handoff)).await,
+        }
+    }
+
+    async fn converse(&mut self) -> Ending {
+        loop {
+            let mut output = self.shard.take_scratch();
+            if output.capacity() == 0 {
+                output = self.socket.take_buffer();
+            }
+            let turn = self.turn(&mut output);
+            self.record.reached(self.session.stage());
+            if output.is_empty() {
+                self.shard.return_scratch(output);
+            } else if let Err(outcome) = self.send(output).await {
+                return Ending::Silent(outcome);
+            }
+            match turn {
+                Turn::Wait => {}
+                Turn::Close(end) => return Ending::Said(end),
+                Turn::Relay(handoff) => return Ending::Relay(handoff),
+            }
+            if let Err(outcome) = self.wait().await {
+                return Ending::Silent(outcome);
+            }
+        }
+    }
+
+    /// Does all that the session wants before it waits again.
+    fn turn(&mut self, output: &mut Vec<u8>) -> Turn {
+        while let Some(effect) = self.session.poll(output) {
+            match effect {
+                Effect::Ask(question) => self.answer(question),
+                Effect::Close(end) => return Turn::Close(end),
+                Effect::Relay(handoff) => return Turn::Relay(handoff),
+            }
+        }
+        Turn::Wait
+    }
+
+    async fn send(&mut self, output: Vec<u8>) -> Result<(), Outcome> {
+        self.has_spoken = true;
+        // A session that is over has no deadline of its own any more.
+        let deadline = self
+            .session
+            .deadline()
+            .unwrap_or_else(|| self.shard.engine.now() + LINGER);
+        let stage = self.session.stage();
+        self.socket
+            .send(output, Some(deadline))
+            .await
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::TimedOut => Outcome::TimedOut(stage),
+                _ => Outcome::HungUp(stage),
+            })
+    }
+
+    /// Waits for one event and tells the session.
+    async fn wait(&mut self) -> Result<(), Outcome> {
+        let patience = self.errand.as_ref().and_then(Errand::deadline);
+        let deadline = self.session.deadline().into_iter().chain(patience).min();
+        let event = self.socket.next(self.session.wants_input(), deadline).await;
+        let now = self.shard.now();
+        match event {
+            Event::Received(chunk) => {
+                self.session.receive(&chunk, now);
+                self.identify()?;
+            }
+            Event::Ended | Event::Failed(_) => self.session.hang_up(now),
+            Event::Deadline => {
+                self.session.tick(now);
+                self.give_up_errand(now);
+            }
+            Event::Notified => {
+                self.check_gate()?;
+                self.finish_errand(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the connection as its client's, once a balancer's PROXY header says who that is. A balancer that speaks for
+    /// itself (a health check) is nobody's client.
+    fn identify(&mut self) -> Result<(), Outcome> {
+        if !self.is_anonymous || self.session.stage() == Stage::ProxyHeader {
+            return Ok(());
+        }
+        self.is_anonymous = false;
+        let client = self.session.facts().client;
+        if self.record.client() == client {
+            return Ok(());
+        }
+        self.record.identified(client);
+        self.seat
+            .identify(client.ip().to_canonical(), self.shard.engine.now())
+            .map_err(Outcome::Shed)
+    }
+
+    /// A drain sends away who has not said yet what it wants; the rest may finish until the deadline.
+    fn check_gate(&self) -> Result<(), Outcome> {
+        let is_idle = matches!(self.session.stage(), Stage::ProxyHeader | Stage::Handshake);
+        match self.shard.gate() {
+            Gate::Open => Ok(()),
+            Gate::Draining { .. } if is_idle => Err(Outcome::Drained),
+            Gate::Draining { .. } => Ok(()),
+            Gate::Shut => Err(Outcome::Cut),
+        }
+    }
+
+    fn close(self, end: End) {
+        if end == End::Transferred
+            && let Some(target) = &self.session.facts().target
+        {
+            self.shard.count(|meter| meter.target_connected(target));
+        }
+        self.record.ended(end.into(), self.session.facts());
+        let has_gone = matches!(end, End::HungUp(_));
+        if self.has_spoken && !has_gone {
+            self.socket.finish(LINGER);
+        }
+    }
+}

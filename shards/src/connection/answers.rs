@@ -1,0 +1,265 @@
+//! What a session asks: answered on the spot where the shard knows the answer, else somebody's errand.
+
+use std::time::Instant;
+
+use passage_proto::Now;
+use passage_proto::identity::{self, Profile};
+use passage_proto::question::{
+    Answer, AskError, AuthenticateQuery, ChooseQuery, EncryptedSecret, LocalizeQuery, Message, Purpose,
+    Question, Refusal, RoutePlan, RouteQuery, Target,
+};
+use passage_proto::status::StatusReply;
+use passage_proto::text::keys;
+use std::sync::Arc;
+
+use super::Connection;
+use crate::ask::{Pending, RemoteAnswer, RemoteQuestion, authentication_refusal};
+use crate::metrics::{AdapterName, AdapterType, Bound};
+use crate::route::{Authentication, Route, StatusSource};
+use crate::shard::{Decrypting, RouteRef};
+
+/// A question that somebody else works on.
+pub(super) enum Errand {
+    /// The control thread asks an authenticator.
+    Authentication {
+        pending: Pending,
+        kind: AdapterType,
+        began: Instant,
+        deadline: Instant,
+    },
+    /// The private key's owner decrypts.
+    Decryption(Decrypting),
+}
+
+impl Errand {
+    /// When nobody waits for it any more; `None` for what certainly comes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Authentication { deadline, .. } => Some(*deadline),
+            Self::Decryption(_) => None,
+        }
+    }
+}
+
+impl Connection {
+    /// Answers a question, or sends somebody to find the answer out. A question replaces the one before it.
+    pub(super) fn answer(&mut self, question: Question) {
+        self.errand = None;
+        let answer = match question {
+            Question::Route(query) => self.route(&query),
+            Question::Status(_) => Answer::Status(self.status()),
+            Question::Choose(query) => self.choose(&query),
+            Question::Localize(query) => Answer::Text(self.localize(&query)),
+            Question::Decrypt(encrypted) => return self.decrypt(encrypted),
+            Question::Authenticate(query) => match self.authenticate(query) {
+                Some(answer) => answer,
+                None => return,
+            },
+        };
+        self.session.answer(answer, self.shard.now());
+    }
+
+    /// Hands the session what came of an errand, if it is done.
+    pub(super) fn finish_errand(&mut self, now: Now) {
+        let answer = match &self.errand {
+            Some(Errand::Decryption(decrypting)) => decrypting.take().map(Answer::Secret),
+            Some(Errand::Authentication { pending, .. }) => pending.take().map(|answer| match answer {
+                RemoteAnswer::Profile(profile) => Answer::Profile(profile),
+                RemoteAnswer::Addresses(_) => Answer::Profile(Err(authentication_refusal(AskError::Failed))),
+            }),
+            None => None,
+        };
+        if let Some(answer) = answer {
+            self.conclude_errand(answer, now);
+        }
+    }
+
+    /// Answers for whoever has not answered in time.
+    pub(super) fn give_up_errand(&mut self, now: Now) {
+        if self
+            .errand
+            .as_ref()
+            .and_then(Errand::deadline)
+            .is_some_and(|deadline| deadline <= now.instant)
+        {
+            self.conclude_errand(
+                Answer::Profile(Err(authentication_refusal(AskError::TimedOut))),
+                now,
+            );
+        }
+    }
+
+    fn conclude_errand(&mut self, answer: Answer, now: Now) {
+        if let Some(Errand::Authentication { kind, began, .. }) = self.errand.take() {
+            let took = now.instant.saturating_duration_since(began);
+            let error = match &answer {
+                Answer::Profile(Err(refusal)) => Some(refusal.cause),
+                _ => None,
+            };
+            self.shard
+                .count(|meter| meter.adapter(AdapterName::Authentication, kind, took, error));
+        }
+        self.session.answer(answer, now);
+    }
+
+    fn route(&mut self, query: &RouteQuery) -> Answer {
+        self.route = RouteRef::find(self.shard.routes(), &query.hostname);
+        self.record.requested(query, self.route.clone());
+        let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
+            return Answer::Route(None);
+        };
+        let plan = route.plan(query, self.shard.decryptor.public_key());
+        let shed = if query.purpose == Purpose::Login {
+            self.shed_login(&plan)
+        } else {
+            None
+        };
+        let Some(bound) = shed else {
+            return Answer::Route(Some(Box::new(plan)));
+        };
+        self.shard.count(|meter| meter.shed(bound));
+        Answer::Route(Some(Box::new(RoutePlan::Refuse(overloaded()))))
+    }
+
+    /// Counts the login as one of the shard's; gives the bound that does not let it in.
+    fn shed_login(&mut self, plan: &RoutePlan) -> Option<Bound> {
+        let encrypts = matches!(plan, RoutePlan::Transfer(plan) if plan.encrypt);
+        if encrypts && self.shard.decryptor.waiting() >= self.shard.terms.limits.rsa_queue_per_shard {
+            return Some(Bound::RsaQueue);
+        }
+        self.login = self.shard.admission.login();
+        self.login.is_none().then_some(Bound::Logins)
+    }
+
+    fn status(&self) -> Option<Arc<StatusReply>> {
+        let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
+            return self.shard.routes().unknown_host.clone();
+        };
+        match &route.status {
+            StatusSource::Fixed(reply) => {
+                let began = Instant::now();
+                let reply = Arc::clone(reply);
+                self.count_adapter(AdapterName::Status, AdapterType::Fixed, began, None);
+                Some(reply)
+            }
+            // Such a route's pings are relayed.
+            StatusSource::Target => None,
+        }
+    }
+
+    fn choose(&self, _query: &ChooseQuery) -> Answer {
+        let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
+            return Answer::Target(Err(internal()));
+        };
+        Answer::Target(self.choose_on(route))
+    }
+
+    fn choose_on(&self, route: &Route) -> Result<Arc<Target>, Refusal> {
+        let began = Instant::now();
+        let targets = route.discovery.targets();
+        self.count_adapter(AdapterName::Discovery, route.discovery.kind(), began, None);
+        let began = Instant::now();
+        let chosen = route.strategy.choose(targets);
+        let error = chosen.as_ref().err().map(|refusal| refusal.cause);
+        self.count_adapter(AdapterName::Strategy, route.strategy.kind(), began, error);
+        if let Ok(target) = &chosen {
+            self.shard.count(|meter| meter.target_selected(target));
+        }
+        chosen
+    }
+
+    pub(super) fn localize(&self, query: &LocalizeQuery) -> String {
+        let began = Instant::now();
+        let text = match self.route.as_ref().and_then(RouteRef::route) {
+            Some(route) => route.localization.localize(query),
+            None => self.shard.routes().localization.localize(query),
+        };
+        self.count_adapter(AdapterName::Localization, AdapterType::Fixed, began, None);
+        text
+    }
+
+    fn decrypt(&mut self, encrypted: Box<EncryptedSecret>) {
+        let decrypting = self.shard.decryptor.submit(encrypted, self.socket.notifier());
+        self.errand = Some(Errand::Decryption(decrypting));
+    }
+
+    /// `None` if the control thread is asked.
+    fn authenticate(&mut self, query: Box<AuthenticateQuery>) -> Option<Answer> {
+        let began = Instant::now();
+        let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
+            return Some(Answer::Profile(Err(internal())));
+        };
+        let (adapter, kind) = match &route.authentication {
+            Authentication::Disabled => {
+                let profile = unverified(&query);
+                self.count_adapter(AdapterName::Authentication, AdapterType::Disabled, began, None);
+                return Some(Answer::Profile(Ok(profile)));
+            }
+            Authentication::Fixed(profile) => {
+                let profile = profile.clone();
+                self.count_adapter(AdapterName::Authentication, AdapterType::Fixed, began, None);
+                return Some(Answer::Profile(Ok(profile)));
+            }
+            Authentication::Remote { adapter, kind, .. } => (*adapter, *kind),
+        };
+        let now = self.shard.engine.now();
+        let deadline = now + self.shard.terms.limits.step;
+        let notifier = self.socket.notifier();
+        let question = RemoteQuestion::Authenticate { adapter, query };
+        match self
+            .shard
+            .desk
+            .ask(question, deadline, Box::new(move || notifier.notify()))
+        {
+            Ok(pending) => {
+                self.errand = Some(Errand::Authentication {
+                    pending,
+                    kind,
+                    began: now,
+                    deadline,
+                });
+                None
+            }
+            Err(cause) => {
+                self.count_adapter(AdapterName::Authentication, kind, began, Some(cause));
+                if cause == AskError::Overloaded {
+                    self.shard.count(|meter| meter.shed(Bound::ControlQueue));
+                }
+                Some(Answer::Profile(Err(authentication_refusal(cause))))
+            }
+        }
+    }
+
+    fn count_adapter(&self, name: AdapterName, kind: AdapterType, began: Instant, error: Option<AskError>) {
+        self.shard
+            .count(|meter| meter.adapter(name, kind, began.elapsed(), error));
+    }
+}
+
+/// What the client says it is, with the UUID that a server without authentication gives it.
+fn unverified(query: &AuthenticateQuery) -> Profile {
+    let name = query.claim.name.clone();
+    Profile {
+        id: identity::offline_id(&name),
+        name,
+        properties: Vec::new(),
+    }
+}
+
+fn overloaded() -> Refusal {
+    refusal(keys::DISCONNECT_OVERLOADED, AskError::Overloaded)
+}
+
+fn internal() -> Refusal {
+    refusal(keys::DISCONNECT_INTERNAL, AskError::Failed)
+}
+
+fn refusal(key: &'static str, cause: AskError) -> Refusal {
+    Refusal {
+        message: Message {
+            key: key.into(),
+            params: Vec::new(),
+        },
+        cause,
+    }
+}

@@ -1,0 +1,359 @@
+//! How connections end: one closed set, recorded exactly once each, also when a connection panics.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use passage_proto::fault::Fault;
+use passage_proto::question::{AskError, Purpose, RouteQuery, Target};
+use passage_proto::session::{End, Facts, Stage};
+
+use crate::admission::Shed;
+use crate::engine::RelayEnd;
+use crate::metrics::{AdapterType, Bound, ConnectionLabels, RequestType};
+use crate::route::StatusSource;
+use crate::shard::{RouteRef, Shard};
+
+/// How a connection ended. Every accepted connection has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A status was served.
+    StatusServed,
+    /// The player was sent to a target with a transfer packet.
+    Transferred,
+    /// The connection was relayed, until this.
+    Relayed(RelayEnd),
+    /// The player read why an adapter said no or failed.
+    Refused(AskError),
+    /// No route matched the host name.
+    NoRoute,
+    /// The client is too old for the route.
+    Unsupported,
+    /// The chosen target could not be dialled.
+    Unreachable,
+    /// The client broke the protocol.
+    Fault(Fault),
+    /// The client took too long.
+    TimedOut(Stage),
+    /// The client went away before its business was done.
+    HungUp(Stage),
+    /// A bound was reached; nothing, or nothing but a PROXY header, was read.
+    Shed(Shed),
+    /// The peer is none from which a PROXY header counts, and others are not served.
+    Untrusted,
+    /// Idle before its handshake when the shard began to drain.
+    Drained,
+    /// Still open at the deadline of a drain.
+    Cut,
+    /// A bug of ours.
+    Bug,
+    /// A bug of ours that panicked.
+    Panicked,
+}
+
+impl Outcome {
+    /// The stable name of this outcome in logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StatusServed => "status_served",
+            Self::Transferred => "transferred",
+            Self::Relayed(_) => "relayed",
+            Self::Refused(_) => "refused",
+            Self::NoRoute => "no_route",
+            Self::Unsupported => "unsupported",
+            Self::Unreachable => "unreachable",
+            Self::Fault(_) => "fault",
+            Self::TimedOut(_) => "timed_out",
+            Self::HungUp(_) => "hung_up",
+            Self::Shed(_) => "shed",
+            Self::Untrusted => "untrusted",
+            Self::Drained => "drained",
+            Self::Cut => "cut",
+            Self::Bug => "bug",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Whether it counts as `passage_connections_failed`. What the limiter turned away has a metric of its own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::StatusServed | Self::Transferred | Self::Relayed(_) | Self::Drained => false,
+            Self::Shed(shed) => !shed.is_rate_limit(),
+            Self::Refused(_)
+            | Self::NoRoute
+            | Self::Unsupported
+            | Self::Unreachable
+            | Self::Fault(_)
+            | Self::TimedOut(_)
+            | Self::HungUp(_)
+            | Self::Untrusted
+            | Self::Cut
+            | Self::Bug
+            | Self::Panicked => true,
+        }
+    }
+}
+
+impl From<End> for Outcome {
+    fn from(end: End) -> Self {
+        match end {
+            End::StatusServed => Self::StatusServed,
+            End::Transferred => Self::Transferred,
+            End::Refused(cause) => Self::Refused(cause),
+            End::NoRoute => Self::NoRoute,
+            End::Unsupported => Self::Unsupported,
+            End::Fault(fault) => Self::Fault(fault),
+            End::TimedOut(stage) => Self::TimedOut(stage),
+            End::HungUp(stage) => Self::HungUp(stage),
+            End::Bug => Self::Bug,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Relayed(end) => write!(f, " ({end:?})"),
+            Self::Refused(cause) => write!(f, " ({cause:?})"),
+            Self::Fault(fault) => write!(f, " ({fault})"),
+            Self::TimedOut(stage) | Self::HungUp(stage) => write!(f, " ({stage:?})"),
+            Self::Shed(shed) => write!(f, " ({shed})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Records a connection that never became one: it is turned away where it was accepted.
+pub(crate) fn turn_away(shard: &Shard, client: IpAddr, outcome: Outcome) {
+    tracing::debug!(target: "passage::connection", client_ip = %client, %outcome, "Connection turned away");
+    shard.count(|meter| {
+        let labels = ConnectionLabels {
+            client_ip: client,
+            route: None,
+            protocol: None,
+        };
+        meter.connection_attempt(&labels);
+        count_end(meter, &labels, outcome);
+    });
+}
+
+/// What is recorded about one connection. Whatever becomes of the connection, its drop records the end.
+pub(crate) struct Record {
+    shard: Rc<Shard>,
+    client: SocketAddr,
+    stage: Stage,
+    request: Option<Request>,
+    outcome: Option<Outcome>,
+}
+
+/// A connection whose handshake is read.
+struct Request {
+    purpose: Purpose,
+    protocol: i32,
+    route: Option<RouteRef>,
+    began: Instant,
+    is_counted: bool,
+}
+
+impl Record {
+    /// A connection was admitted.
+    pub(crate) fn new(shard: Rc<Shard>, client: SocketAddr) -> Self {
+        shard.count(|meter| meter.connection_opened());
+        Self {
+            shard,
+            client,
+            stage: Stage::Handshake,
+            request: None,
+            outcome: None,
+        }
+    }
+
+    /// The client, as far as it is known.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The PROXY header says whose connection it is.
+    pub(crate) fn identified(&mut self, client: SocketAddr) {
+        self.client = client;
+    }
+
+    /// The conversation has come this far.
+    pub(crate) fn reached(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// The handshake is read and its route known.
+    pub(crate) fn requested(&mut self, query: &RouteQuery, route: Option<RouteRef>) {
+        let began = self.shard.engine.now();
+        let request = Request {
+            purpose: query.purpose,
+            protocol: query.protocol,
+            route,
+            began,
+            is_counted: false,
+        };
+        self.request = Some(request);
+        self.shard.count(|meter| meter.connection_attempt(&self.labels()));
+    }
+
+    /// The player is with this target: the request is served, whatever comes of the relay.
+    pub(crate) fn handed_over(&mut self, target: &Target) {
+        self.shard.count(|meter| meter.target_connected(target));
+        self.count_request(true);
+    }
+
+    /// The chosen target could not be dialled.
+    pub(crate) fn unreachable(&mut self, target: &Target) {
+        self.shard.count(|meter| meter.target_connection_failed(target));
+    }
+
+    /// The relay ended.
+    pub(crate) fn relay_closed(mut self, end: RelayEnd, took: Duration) {
+        self.shard.count(|meter| meter.relay_closed(took));
+        self.outcome = Some(Outcome::Relayed(end));
+    }
+
+    /// The connection ended. Logs it; the rest is done by the drop.
+    pub(crate) fn ended(mut self, outcome: Outcome, facts: &Facts) {
+        self.outcome = Some(outcome);
+        self.log(outcome, facts);
+    }
+
+    /// Says what became of a request, logins at `info` as far as they are somebody's, all else at `debug`: a flood writes
+    /// no lines at the default level.
+    pub(crate) fn log(&self, outcome: Outcome, facts: &Facts) {
+        let client_ip = self.client.ip();
+        let is_of_interest = matches!(
+            outcome,
+            Outcome::Transferred
+                | Outcome::Relayed(_)
+                | Outcome::Refused(_)
+                | Outcome::Unreachable
+                | Outcome::Bug
+        );
+        let is_login = self
+            .request
+            .as_ref()
+            .is_some_and(|request| request.purpose == Purpose::Login);
+        if !(is_login && is_of_interest) {
+            tracing::debug!(target: "passage::connection", %client_ip, %outcome, stage = ?self.stage, "Connection ended");
+            return;
+        }
+        let message = match outcome {
+            Outcome::Transferred => "Player transferred",
+            Outcome::Relayed(_) => "Player relayed",
+            _ => "Player turned away",
+        };
+        tracing::info!(
+            target: "passage::connection",
+            %client_ip,
+            username = facts.username.as_deref(),
+            user_id = facts.user_id.map(tracing::field::display),
+            target_identifier = facts.target.as_ref().map(|target| target.identifier.as_str()),
+            server_address = self.route_name(),
+            %outcome,
+            "{message}"
+        );
+    }
+
+    fn labels(&self) -> ConnectionLabels<'_> {
+        let protocol = self.request.as_ref().map(|request| request.protocol);
+        ConnectionLabels {
+            client_ip: self.client.ip(),
+            route: self.route_name(),
+            protocol,
+        }
+    }
+
+    fn route_name(&self) -> Option<&str> {
+        Some(&*self.request.as_ref()?.route.as_ref()?.route()?.name)
+    }
+
+    fn count_request(&mut self, success: bool) {
+        let Some(request) = self.request.as_mut().filter(|request| !request.is_counted) else {
+            return;
+        };
+        request.is_counted = true;
+        let kind = match request.purpose {
+            Purpose::Status => RequestType::Status,
+            Purpose::Login => RequestType::Login,
+        };
+        let adapter = request.adapter();
+        let took = self.shard.engine.now().saturating_duration_since(request.began);
+        self.shard
+            .count(|meter| meter.request(kind, adapter, success, took));
+    }
+}
+
+impl Request {
+    fn adapter(&self) -> AdapterType {
+        let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
+            return AdapterType::None;
+        };
+        match (self.purpose, &route.status) {
+            (Purpose::Status, StatusSource::Fixed(_)) => AdapterType::Fixed,
+            (Purpose::Status, StatusSource::Target) => AdapterType::Target,
+            (Purpose::Login, _) => route.discovery.kind(),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let outcome = match self.outcome {
+            Some(outcome) => outcome,
+            None if std::thread::panicking() => {
+                self.shard.note_panic(self.client, self.stage);
+                Outcome::Panicked
+            }
+            None => Outcome::Cut,
+        };
+        self.count_request(!outcome.is_failure());
+        self.shard.count(|meter| {
+            let labels = self.labels();
+            if self.request.is_none() {
+                meter.connection_attempt(&labels);
+            }
+            count_end(meter, &labels, outcome);
+            meter.connection_closed();
+        });
+    }
+}
+
+fn count_end(meter: &mut crate::metrics::Meter, labels: &ConnectionLabels<'_>, outcome: Outcome) {
+    if outcome.is_failure() {
+        meter.connection_failed(labels);
+    }
+    match outcome {
+        Outcome::Shed(shed) => {
+            if shed.is_rate_limit() {
+                meter.connection_rate_limited(labels);
+            }
+            shed.bound().into_iter().for_each(|bound| meter.shed(bound));
+        }
+        Outcome::Panicked => meter.panicked(),
+        _ => {}
+    }
+}
+
+impl Shed {
+    /// Whether the rate limiter said it.
+    #[must_use]
+    pub fn is_rate_limit(self) -> bool {
+        matches!(self, Self::RateLimited | Self::LimiterFull)
+    }
+
+    fn bound(self) -> Option<Bound> {
+        match self {
+            Self::ShardFull => Some(Bound::ConnectionsPerShard),
+            Self::PrefixFull => Some(Bound::ConnectionsPerPrefix),
+            Self::LimiterFull => Some(Bound::LimiterTable),
+            Self::RateLimited => None,
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! One shard: what its connections share, its orders, and the gate through which it drains.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+use futures_lite::future;
+use passage_proto::session::{Bounds, ProxyExpectation, Stage};
+use passage_proto::{Entropy, Now};
+use slab::Slab;
+
+use crate::accept;
+use crate::admission::{Admission, Gatehouse};
+use crate::ask::{Asked, Desk};
+use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
+use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
+use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
+use crate::route::{Route, Routes};
+use crate::rsa::KeyPair;
+
+pub(crate) use self::bell::Bell;
+pub(crate) use self::decryptor::{Decrypting, Decryptor};
+
+mod bell;
+mod decryptor;
+mod entropy;
+
+/// How often a draining shard looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// How long the connections that were cut may take to notice.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// How old the wall clock may be; cookies have whole seconds.
+const WALL_CLOCK_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// What a shard needs to start, made on the thread that starts it.
+pub(crate) struct Launch {
+    pub(crate) number: usize,
+    pub(crate) listeners: Listeners,
+    pub(crate) terms: Terms,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) gatehouse: Arc<Gatehouse>,
+    pub(crate) key: KeyPair,
+    pub(crate) control: Sender<Asked>,
+    pub(crate) telemetry: Outlet,
+}
+
+/// The operator's terms for every connection.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
+    proxy_protocol: Option<ProxyProtocol>,
+}
+
+impl Terms {
+    pub(crate) fn of(blueprint: &Blueprint) -> Self {
+        let limits = blueprint.limits;
+        let bounds = Bounds {
+            frame_bytes: blueprint.max_packet_length,
+            handshake: limits.handshake,
+            step: limits.step,
+            total: blueprint.timeout,
+            cookie_expiry_seconds: blueprint.auth_cookie_expiry.as_secs(),
+        };
+        Self {
+            limits,
+            bounds,
+            proxy_protocol: blueprint.proxy_protocol.clone(),
+        }
+    }
+
+    /// Whether this peer has to send a PROXY header first; `None` if it is not served at all.
+    pub(crate) fn proxy_expectation(&self, peer: IpAddr) -> Option<ProxyExpectation> {
+        let Some(proxy) = &self.proxy_protocol else {
+            return Some(ProxyExpectation::Direct);
+        };
+        let peer = peer.to_canonical();
+        if proxy.trusted.iter().any(|network| network.contains(&peer)) {
+            return Some(ProxyExpectation::Required {
+                v1: proxy.allow_v1,
+                v2: proxy.allow_v2,
+            });
+        }
+        match proxy.untrusted {
+            Untrusted::Reject => None,
+            Untrusted::Direct => Some(ProxyExpectation::Direct),
+        }
+    }
+}
+
+/// Orders to a shard, each followed by a wake-up.
+pub(crate) enum Command {
+    /// New connections use these routes.
+    SwapRoutes(Arc<Routes>),
+    /// Accept nothing any more, and end when everybody has gone, or at the deadline.
+    Drain { deadline: Instant },
+}
+
+/// How a start went.
+pub(crate) type Started = Result<RemoteWaker, EngineError>;
+
+/// What the connections of one shard share. Never leaves its thread.
+pub(crate) struct Shard {
+    pub(crate) engine: Engine,
+    pub(crate) admission: Rc<Admission>,
+    pub(crate) desk: Rc<Desk>,
+    pub(crate) decryptor: Decryptor,
+    pub(crate) terms: Terms,
+    /// Behind another `Rc`, so that connections do not fight over the count that all shards share.
+    routes: RefCell<Rc<Arc<Routes>>>,
+    /// `None` once the shard has ended: the last counts are on their way then.
+    meter: RefCell<Option<Meter>>,
+    entropy: RefCell<entropy::Reserve>,
+    wall_clock: Cell<Option<(Instant, u64)>>,
+    scratch: Cell<Vec<u8>>,
+    roster: RefCell<Slab<Notifier>>,
+    listening: RefCell<Vec<Listening>>,
+    gate: Cell<Gate>,
+    orders: Bell,
+    panic: Cell<Option<(SocketAddr, Stage)>>,
+}
+
+/// How far a shard's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Everybody may come in.
+    Open,
+    /// Nobody comes in any more, who is in may finish.
+    Draining { deadline: Instant, present: usize },
+    /// Everybody has to go.
+    Shut,
+}
+
+/// Runs a shard until it has drained.
+pub(crate) async fn run(launch: Launch, orders: Receiver<Command>, started: Sender<Started>) -> DrainReport {
+    let engine = match Engine::new(Settings::default()) {
+        Ok(engine) => engine,
+        Err(error) => {
+            // The starter waits for exactly one message.
+            let _unheard = started.send(Err(error));
+            return DrainReport::default();
+        }
+    };
+    let listeners = launch.listeners;
+    let shard = Rc::new(Shard {
+        admission: Rc::new(Admission::new(launch.gatehouse, &launch.terms.limits)),
+        desk: Rc::new(Desk::new(launch.control, waking(&engine))),
+        decryptor: Decryptor::new(launch.key, engine.waker()),
+        terms: launch.terms,
+        routes: RefCell::new(Rc::new(launch.routes)),
+        meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
+        entropy: RefCell::default(),
+        wall_clock: Cell::default(),
+        scratch: Cell::default(),
+        roster: RefCell::default(),
+        listening: RefCell::default(),
+        gate: Cell::new(Gate::Open),
+        orders: Bell::default(),
+        panic: Cell::default(),
+        engine: engine.clone(),
+    });
+    let pump = glommio::spawn_local({
+        let engine = engine.clone();
+        async move { engine.run().await }
+    });
+    let decrypting = Rc::clone(&shard);
+    glommio::spawn_local(async move { decrypting.decryptor.run().await }).detach();
+    let ordered = Rc::clone(&shard);
+    engine.on_wake(Box::new(move || ordered.wake(&orders)));
+    shard.listening.replace(accept::listen(&shard, listeners));
+    let waker = engine.waker();
+    let _starter_has_given_up = started.send(Ok(waker));
+
+    let report = shard.keep_house().await;
+    shard.shut().await;
+    engine.stop();
+    pump.await;
+    drop(shard.meter.take());
+    report
+}
+
+fn waking(engine: &Engine) -> Arc<dyn Fn() + Send + Sync> {
+    let waker = engine.waker();
+    Arc::new(move || waker.wake())
+}
+
+impl Shard {
+    /// The time now, as sessions want it.
+    pub(crate) fn now(&self) -> Now {
+        let instant = self.engine.now();
+        let unix_seconds = match self.wall_clock.get() {
+            Some((read, seconds)) if instant.saturating_duration_since(read) < WALL_CLOCK_AGE_MAX => seconds,
+            _ => {
+                let since_epoch = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default();
+                self.wall_clock.set(Some((instant, since_epoch.as_secs())));
+                since_epoch.as_secs()
+            }
+        };
+        Now {
+            instant,
+            unix_seconds,
+        }
+    }
+
+    /// Random bytes for one session, or `None` if the kernel has none.
+    pub(crate) fn entropy(&self) -> Option<Entropy> {
+        self.entropy.borrow_mut().take()
+    }
+
+    /// The routes of now.
+    pub(crate) fn routes(&self) -> Rc<Arc<Routes>> {
+        Rc::clone(&self.routes.borrow())
+    }
+
+    /// Counts something, unless the shard has ended or died in the middle of counting.
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Meter)) {
+        if let Ok(mut meter) = self.meter.try_borrow_mut()
+            && let Some(meter) = meter.as_mut()
+        {
+            count(meter);
+        }
+    }
+
+    /// An empty vector for a turn's output, kept for the next turn if nothing was written.
+    pub(crate) fn take_scratch(&self) -> Vec<u8> {
+        self.scratch.take()
+    }
+
+    /// Gives back what [`Self::take_scratch`] gave.
+    pub(crate) fn return_scratch(&self, scratch: Vec<u8>) {
+        self.scratch.set(scratch);
+    }
+
+    /// Whether new connections are let in.
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.get()
+    }
+
+    /// Has the connection notified when the shard drains.
+    pub(crate) fn enroll(self: &Rc<Self>, notifier: Notifier) -> Enrolment {
+        Enrolment {
+            shard: Rc::clone(self),
+            key: self.roster.borrow_mut().insert(notifier),
+        }
+    }
+
+    /// Keeps where a panic happened, for the report that is written once it is caught.
+    pub(crate) fn note_panic(&self, client: SocketAddr, stage: Stage) {
+        self.panic.set(Some((client, stage)));
+    }
+
+    /// Where the panic that was just caught happened.
+    pub(crate) fn take_panic(&self) -> Option<(SocketAddr, Stage)> {
+        self.panic.take()
+    }
+
+    /// Takes orders and answers. Runs after every wake-up from another thread.
+    fn wake(&self, orders: &Receiver<Command>) {
+        self.desk.deliver();
+        for order in orders.try_iter() {
+            match order {
+                Command::SwapRoutes(routes) => {
+                    self.routes.replace(Rc::new(routes));
+                }
+                Command::Drain { deadline } => self.begin_drain(deadline),
+            }
+        }
+    }
+
+    fn begin_drain(&self, deadline: Instant) {
+        if self.gate.get() == Gate::Open {
+            self.gate.set(Gate::Draining {
+                deadline,
+                present: self.admission.connections(),
+            });
+            self.listening.take().into_iter().for_each(Listening::close);
+            self.notify_all();
+            self.orders.ring();
+        }
+    }
+
+    fn notify_all(&self) {
+        self.roster
+            .borrow()
+            .iter()
+            .for_each(|(_, notifier)| notifier.notify());
+    }
+
+    /// Hands counts over once a second, until the shard has drained.
+    async fn keep_house(&self) -> DrainReport {
+        let mut seen = Stats::default();
+        let mut next = self.engine.now() + HAND_OVER_INTERVAL;
+        loop {
+            let until = match self.gate.get() {
+                Gate::Open => next,
+                Gate::Draining { .. } | Gate::Shut => next.min(self.engine.now() + DRAIN_POLL),
+            };
+            future::or(self.engine.sleep_until(until), self.orders.rung()).await;
+            let now = self.engine.now();
+            if now >= next {
+                next = now + HAND_OVER_INTERVAL;
+                self.hand_over(&mut seen);
+            }
+            let Gate::Draining { deadline, present } = self.gate.get() else {
+                continue;
+            };
+            let left = self.admission.connections();
+            if left == 0 || now >= deadline {
+                self.hand_over(&mut seen);
+                return DrainReport {
+                    finished: present.saturating_sub(left),
+                    cut: left,
+                };
+            }
+        }
+    }
+
+    fn hand_over(&self, seen: &mut Stats) {
+        let stats = self.engine.stats();
+        let to_target = stats.relayed_to_target.saturating_sub(seen.relayed_to_target);
+        let to_client = stats.relayed_to_client.saturating_sub(seen.relayed_to_client);
+        *seen = stats;
+        self.count(|meter| {
+            meter.relay_bytes(to_target, to_client);
+            meter.loop_lag(self.engine.take_lag());
+            meter.queue_depth(self.desk.waiting());
+            meter.hand_over();
+        });
+    }
+
+    /// Sends whoever is left away.
+    async fn shut(&self) {
+        self.gate.set(Gate::Shut);
+        self.notify_all();
+        self.engine.abort_relays();
+        let patience = self.engine.now() + CUT_GRACE;
+        while self.admission.connections() > 0 && self.engine.now() < patience {
+            self.engine.sleep_until(self.engine.now() + DRAIN_POLL).await;
+        }
+    }
+}
+
+/// A connection's entry among those that a drain notifies.
+pub(crate) struct Enrolment {
+    shard: Rc<Shard>,
+    key: usize,
+}
+
+impl Drop for Enrolment {
+    fn drop(&mut self) {
+        self.shard.roster.borrow_mut().try_remove(self.key);
+    }
+}
+
+/// A route of the snapshot that a connection began with.
+#[derive(Clone)]
+pub(crate) struct RouteRef {
+    routes: Rc<Arc<Routes>>,
+    at: usize,
+}
+
+impl RouteRef {
+    /// The route for a normalised host name.
+    pub(crate) fn find(routes: Rc<Arc<Routes>>, hostname: &str) -> Option<Self> {
+        routes.find(hostname).map(|at| Self { routes, at })
+    }
+
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.routes.route(self.at)
+    }
+}
