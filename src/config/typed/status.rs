@@ -80,7 +80,7 @@ fn fixed(table: &Section<'_>) -> StatusDocument {
                 format!("at most {STATUS_SAMPLE_MAX}"),
             );
         }
-        Err(StatusError::FaviconInvalid) => {
+        Err(StatusError::FaviconInvalid | StatusError::FaviconSize(..)) => {
             table.blame("favicon", "a favicon that clients cannot show", FAVICON)
         }
         Err(StatusError::RangeEmpty) => {
