@@ -1,6 +1,8 @@
 //! The control plane of Passage: configuration, localization, the control thread with its adapters, telemetry, and the
 //! composition of it all with the shards.
 
+pub mod adapters;
 pub mod config;
+pub mod control;
 pub mod localization;
 pub mod telemetry;

@@ -163,7 +163,7 @@ impl Kind {
 }
 
 /// What a player reads when an authenticator could not be asked or did not answer.
-pub(crate) fn authentication_refusal(cause: AskError) -> Refusal {
+pub fn authentication_refusal(cause: AskError) -> Refusal {
     let key = match cause {
         AskError::Denied => keys::DISCONNECT_NOT_AUTHENTICATED,
         AskError::RateLimited => keys::DISCONNECT_AUTHENTICATION_BUSY,
