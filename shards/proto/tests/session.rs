@@ -1,0 +1,25 @@
+//! Whole conversations with a session, under a virtual clock.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "session/client.rs"]
+mod client;
+#[path = "session/conversations.rs"]
+mod conversations;
+#[path = "session/deadlines.rs"]
+mod deadlines;
+#[path = "session/properties.rs"]
+mod properties;
+#[path = "session/recordings.rs"]
+mod recordings;
+#[path = "session/split.rs"]
+mod split;
+#[path = "session/transcript.rs"]
+mod transcript;
+#[path = "session/transitions.rs"]
+mod transitions;
+#[path = "session/world.rs"]
+mod world;
