@@ -179,6 +179,9 @@ pub struct HandshakeFacts {
 pub struct Session {
     phase: Phase,
     context: Context,
+    /// Whether input was left unread because an effect came first. What a conversation comes to must not depend on how
+    /// much of it one read brings.
+    paused: bool,
 }
 
 impl Session {
@@ -198,7 +201,11 @@ impl Session {
                 })
             }
         };
-        Self { phase, context }
+        Self {
+            phase,
+            context,
+            paused: false,
+        }
     }
 
     /// Takes bytes from the client. Call only while [`Self::wants_input`]; all bytes are taken.
@@ -250,8 +257,15 @@ impl Session {
 
     /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to do.
     pub fn poll(&mut self, output: &mut Vec<u8>) -> Option<Effect> {
-        self.context.flush(output);
-        self.context.effect.take()
+        loop {
+            self.context.flush(output);
+            let effect = self.context.effect.take();
+            if effect.is_some() || !self.paused {
+                return effect;
+            }
+            let phase = self.leave_phase();
+            self.go(Ok(Next::Read(phase)));
+        }
     }
 
     /// Whether input can be taken. False while a question is open and the bounded buffer is full, and once the
@@ -287,12 +301,13 @@ impl Session {
         std::mem::replace(&mut self.phase, Phase::Over)
     }
 
-    /// Follows a step until there is nothing more to read.
+    /// Follows a step until there is nothing more to read, or an effect to be polled first.
     fn go(&mut self, mut step: Step) {
         loop {
+            self.paused = self.context.effect.is_some();
             match step {
-                Ok(Next::Read(phase)) => step = phase.receive(&mut self.context),
-                Ok(Next::Wait(phase)) => {
+                Ok(Next::Read(phase)) if !self.paused => step = phase.receive(&mut self.context),
+                Ok(Next::Read(phase) | Next::Wait(phase)) => {
                     self.phase = phase;
                     return self.context.inbox.compact();
                 }

@@ -99,11 +99,7 @@ impl Transcript {
             let frame = split_frame(&bytes[read..], 1 << 20).unwrap().unwrap();
             let packet = bytes[read..][frame.clone()].to_vec();
             read += frame.end;
-            let was_in_clear = self.cipher.is_none();
             self.packet(&packet);
-            if let Some(cipher) = self.cipher.as_mut().filter(|_| was_in_clear) {
-                cipher.decrypt(&mut bytes[read..]);
-            }
         }
     }
 
@@ -115,6 +111,9 @@ impl Transcript {
                 Purpose::Status => Reading::Status,
                 Purpose::Login => Reading::Login,
             };
+        }
+        if let Question::Decrypt(_) = question {
+            self.cipher = Some(Decryptor::new(&SharedSecret::new(SECRET)));
         }
         let mut line = "asks ".to_owned();
         match question {
@@ -143,12 +142,8 @@ impl Transcript {
     }
 
     fn login(&mut self, packet: login::Seen<'_>) -> String {
-        match packet {
-            login::Seen::EncryptionRequest(_) => {
-                self.cipher = Some(Decryptor::new(&SharedSecret::new(SECRET)));
-            }
-            login::Seen::Success(_) => self.reading = Reading::Configuration,
-            _ => {}
+        if matches!(packet, login::Seen::Success(_)) {
+            self.reading = Reading::Configuration;
         }
         format!("{packet:?}")
     }
