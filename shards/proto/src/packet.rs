@@ -15,3 +15,6 @@ pub mod status;
 pub use cookie::{CookieRequest, CookieResponse};
 
 mod cookie;
+
+#[cfg(test)]
+mod tests;

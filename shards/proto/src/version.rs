@@ -4,10 +4,11 @@
 //! this table, snapshots included (their numbers have bit 30 set). **Supporting a version that changes one of these
 //! things is one more row.**
 //!
-//! Source and state of knowledge: npm `minecraft-data` 3.117.0 has packet tables up to 26.1 (775); every row up to
-//! there is checked byte for byte by `tests/golden.rs`. It *names* 26.2 as 776 and 26.3 as 777, the newest release
-//! it knows, but has no packets for them, so the rows for 776 (login success ends in a session UUID) and 777 (a
-//! clientbound configuration packet was inserted at 0x0A) rest on second-hand sources.
+//! Source and state of knowledge, November 2026: npm `minecraft-data` 3.117.0 has packet tables up to 26.1 (775); the
+//! rows up to there are checked byte for byte by `tests/golden.rs`. It names 26.2 (776) and 26.3 (777), the newest
+//! release, without packets. The repository of `minecraft-data` has their tables already, unreleased: login success
+//! ends in a session UUID in both (pull request 1216 saw it on a live server), and 26.3 inserts `post_effects` at 0x0A of
+//! the clientbound configuration packets, as ViaVersion's table for 26.3 does too.
 
 /// The first version with cookies and the transfer packet, Minecraft 1.20.5.
 pub const TRANSFER_SINCE: i32 = 766;
@@ -215,5 +216,47 @@ const fn row(
         encryption,
         login_success,
         configuration,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_ascend_and_have_what_later_rows_build_on() {
+        assert!(TABLE.iter().is_sorted_by(|row, next| row.since < next.since));
+        for row in &TABLE {
+            assert_eq!(row.can_transfer(), row.since >= TRANSFER_SINCE, "{}", row.name);
+            assert!(!row.can_transfer() || row.has_configuration(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_version_has_its_row() {
+        for (protocol, name) in [
+            (i32::MIN, "1.7.2"),
+            (-1, "1.7.2"),
+            (4, "1.7.2"),
+            (5, "1.7.6"),
+            (46, "1.7.6"),
+            (47, "1.8"),
+            (758, "1.16"),
+            (759, "1.19"),
+            (760, "1.19.1"),
+            (763, "1.19.3"),
+            (765, "1.20.2"),
+            (766, "1.20.5"),
+            (767, "1.20.5"),
+            (768, "1.21.2"),
+            (775, "1.21.2"),
+            (776, "26.2"),
+            (777, "26.3"),
+            (778, "26.3"),
+            ((1 << 30) + 312, "26.3"),
+            (i32::MAX, "26.3"),
+        ] {
+            assert_eq!(Version::of(protocol).name, name, "{protocol}");
+        }
     }
 }

@@ -300,3 +300,6 @@ fn encode_var_int(mut value: u32) -> ([u8; VAR_INT_BYTES_MAX], usize) {
 fn saturating_u32(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
