@@ -5,48 +5,60 @@
 //! them. Neither ever pushes back on a shard: a collector or a standard output that is slow or hangs costs exports
 //! or log lines, never counts, never a connection, and at most the given time at the exit.
 
-pub mod logs;
+pub(crate) mod aggregate;
+pub(crate) mod instruments;
+pub(crate) mod logs;
+pub(crate) mod otlp;
+mod worker;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use passage_shards::metrics::{AdapterName, AdapterType, Outlet};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use passage_shards::metrics::{AdapterName, AdapterType, Options, Outlet};
 use zeroize::Zeroizing;
+
+use aggregate::Aggregate;
+use otlp::Client;
+use worker::{Export, Worker};
 
 /// What the telemetry thread needs to know. The control plane has validated it but for the endpoint's URL.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where metrics go; `None` exports none.
-    pub metrics: Option<Endpoint>,
+    pub(crate) metrics: Option<Endpoint>,
     /// Time between two exports.
-    pub metrics_interval: Duration,
+    pub(crate) metrics_interval: Duration,
     /// Most label sets of a metric, the overflow among them.
-    pub label_limit: usize,
+    pub(crate) label_limit: usize,
     /// Whether connection metrics carry the label `client_ip`.
-    pub client_ip_label: bool,
+    pub(crate) client_ip_label: bool,
     /// The value of `deployment.environment`.
-    pub environment: String,
+    pub(crate) environment: String,
     /// The adapters that are configured. Their series exist from the start, so that `rate()` sees their first count.
-    pub adapters: Vec<(AdapterName, AdapterType)>,
+    pub(crate) adapters: Vec<(AdapterName, AdapterType)>,
 }
 
 /// Where a signal is posted.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// An `http` or `https` URL with its whole path (`…/v1/metrics`).
-    pub url: String,
+    pub(crate) url: String,
     /// What stands behind `Basic` in the `Authorization` header.
-    pub token: Option<Token>,
+    pub(crate) token: Option<Token>,
 }
 
 /// A Base64 `user:password`. Wiped when dropped and never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Zeroizing<String>);
+pub(crate) struct Token(Zeroizing<String>);
 
 impl Token {
     /// Wraps a token as configured.
     #[must_use]
-    pub fn new(token: impl Into<String>) -> Self {
+    pub(crate) fn new(token: impl Into<String>) -> Self {
         Self(Zeroizing::new(token.into()))
     }
 
@@ -64,7 +76,7 @@ impl fmt::Debug for Token {
 
 /// Why telemetry could not start.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// `otel.metrics_endpoint` is no URL to post to. Holds what is wrong with it.
     Endpoint(String),
     /// `otel.metrics_token` cannot stand in a header.
@@ -101,11 +113,15 @@ impl std::error::Error for StartError {
 
 /// The running telemetry thread.
 #[derive(Debug)]
-pub struct Telemetry {}
+pub(crate) struct Telemetry {
+    stop: Sender<Instant>,
+    done: Receiver<Flush>,
+    targets_discovered: Arc<AtomicU64>,
+}
 
 /// How the last export ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flush {
+pub(crate) enum Flush {
     /// The collector has everything that was counted, or there is none.
     Complete,
     /// The collector did not take the last export in time; the reason is in the log.
@@ -117,22 +133,65 @@ pub enum Flush {
 /// # Errors
 ///
 /// If the endpoint or the token cannot be used, or if there is no thread to be had.
-pub fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
-    let options = passage_shards::metrics::Options {
+pub(crate) fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
+    let export = match &settings.metrics {
+        None => None,
+        Some(endpoint) => {
+            let client = Client::new(endpoint)?;
+            let export = Export::new(client, &settings.environment, settings.metrics_interval);
+            Some(export.map_err(StartError::Thread)?)
+        }
+    };
+    start_with(&settings, export)
+}
+
+fn start_with(settings: &Settings, export: Option<Export>) -> Result<(Telemetry, Outlet), StartError> {
+    let options = Options {
         label_limit: settings.label_limit,
         client_ip: settings.client_ip_label,
     };
-    let (outlet, _arrivals) = Outlet::new(options);
-    Ok((Telemetry {}, outlet))
+    let (outlet, arrivals) = Outlet::new(options);
+    let aggregate = Aggregate::new(settings.label_limit, &settings.adapters);
+    let targets_discovered = Arc::new(AtomicU64::new(0));
+    let (stop, stopped) = bounded(1);
+    let (finished, done) = bounded(1);
+    let worker = Worker::new(
+        aggregate,
+        arrivals,
+        stopped,
+        Arc::clone(&targets_discovered),
+        export,
+    );
+    let work = move || {
+        let _ = finished.send(worker.run());
+    };
+    thread::Builder::new()
+        .name("telemetry".into())
+        .spawn(work)
+        .map_err(StartError::Thread)?;
+    Ok((
+        Telemetry {
+            stop,
+            done,
+            targets_discovered,
+        },
+        outlet,
+    ))
 }
 
 impl Telemetry {
     /// Sets `passage_targets_discovered`: how many distinct targets discovery knows over all routes.
-    pub fn targets_discovered(&self, _count: usize) {}
+    pub(crate) fn targets_discovered(&self, count: usize) {
+        self.targets_discovered.store(count as u64, Ordering::Relaxed);
+    }
 
     /// Merges what the shards have sent, exports it a last time and ends the thread, at `deadline` at the latest. To
     /// be called once the shards have ended, so that nothing is missing.
-    pub fn shutdown(self, _deadline: Instant) -> Flush {
-        Flush::Complete
+    pub(crate) fn shutdown(self, deadline: Instant) -> Flush {
+        let _ = self.stop.try_send(deadline);
+        self.done.recv_deadline(deadline).unwrap_or(Flush::Failed)
     }
 }
+
+#[cfg(test)]
+mod tests;

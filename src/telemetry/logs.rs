@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// One JSON object a line.
     Json,
     /// For people who look at a terminal.
@@ -14,7 +14,7 @@ pub enum Format {
 
 /// Why logging could not start.
 #[derive(Debug)]
-pub enum InitError {
+pub(crate) enum InitError {
     /// `RUST_LOG` could not be read. Holds its value and what is wrong with it.
     Filter {
         /// The value of the variable.
@@ -46,7 +46,7 @@ impl std::error::Error for InitError {}
 
 /// The running log writer. Keep it until the end of the process.
 #[derive(Debug)]
-pub struct Logs {}
+pub(crate) struct Logs {}
 
 /// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal, as JSON
 /// otherwise. The filter is that of `RUST_LOG`, or `info`.
@@ -54,14 +54,20 @@ pub struct Logs {}
 /// # Errors
 ///
 /// If `RUST_LOG` has a directive that cannot be read, or logging cannot start.
-pub fn init() -> Result<Logs, InitError> {
+pub(crate) fn init() -> Result<Logs, InitError> {
     Ok(Logs {})
 }
 
 impl Logs {
     /// Writes what is still queued, until `deadline` at the latest: a blocked standard output does not hold up the
     /// exit. Says whether all of it was written.
-    pub fn flush(&self, _deadline: Instant) -> bool {
+    pub(crate) fn flush(&self, _deadline: Instant) -> bool {
         true
     }
+}
+
+/// Lines dropped since the start.
+#[must_use]
+pub(crate) fn dropped() -> u64 {
+    0
 }

@@ -108,6 +108,23 @@ pub struct TargetSet<'a> {
     pub port: u16,
 }
 
+impl Totals {
+    /// Adds what was counted later. Of the worst values, the worse one stays.
+    pub fn add(&mut self, later: &Self) {
+        self.opened += later.opened;
+        self.closed += later.closed;
+        self.relayed_to_target += later.relayed_to_target;
+        self.relayed_to_client += later.relayed_to_client;
+        for (count, more) in self.shed.iter_mut().zip(later.shed) {
+            *count += more;
+        }
+        self.panics += later.panics;
+        self.deferred += later.deferred;
+        self.loop_lag = self.loop_lag.max(later.loop_lag);
+        self.queue_depth = self.queue_depth.max(later.queue_depth);
+    }
+}
+
 impl Deltas {
     /// No counts yet. `home` is where [`Self::give_back`] leads.
     pub(super) fn new(

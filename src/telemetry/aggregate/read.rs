@@ -1,0 +1,299 @@
+//! Reads the aggregate as families of points, one family an instrument.
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+use passage_shards::metrics::{Bound, Durations, ERROR_TYPES, RequestType, Totals, error_type};
+
+use super::series::{Born, Sums};
+use super::{
+    AdapterId, Aggregate, ConnectionId, Family, Label, LabelValue, Point, Reading, RequestId, Surroundings,
+    TargetId, Value,
+};
+use crate::telemetry::instruments::{self as i, Instrument, label};
+
+/// The value of labels that would otherwise be a client's word.
+const OTHER: &str = "other";
+
+impl Aggregate {
+    /// All instruments that have points.
+    #[must_use]
+    pub(crate) fn read(&self, around: Surroundings, reading: Reading) -> Vec<Family<'_>> {
+        let mut families = self.read_connections(reading);
+        families.extend(self.read_requests(reading));
+        families.extend(self.read_adapters(reading));
+        families.extend(self.read_targets(around, reading));
+        families.extend(self.read_relays(reading));
+        families.extend(self.read_shards(reading));
+        families.extend(read_system(around));
+        families.retain(|family| !family.points.is_empty());
+        families
+    }
+
+    fn read_connections(&self, reading: Reading) -> Vec<Family<'_>> {
+        let sums = |instrument, sums| self.read_sums(instrument, sums, ConnectionId::labels, reading);
+        vec![
+            sums(&i::CONNECTIONS, &self.connection_attempts),
+            single(&i::CONNECTIONS_ACTIVE, self.active()),
+            sums(&i::CONNECTIONS_FAILED, &self.connection_failures),
+            sums(&i::CONNECTIONS_RATE_LIMITED, &self.connections_rate_limited),
+        ]
+    }
+
+    fn read_requests(&self, reading: Reading) -> Vec<Family<'_>> {
+        let counts = |instrument, kind: Option<RequestType>| {
+            let chosen = self
+                .requests
+                .iter()
+                .filter(|(id, _)| kind.is_none_or(|kind| id.kind == kind));
+            let points = chosen.map(|(id, series)| (id.labels(), self.whole(series, reading)));
+            Family::new(instrument, points)
+        };
+        let durations = self
+            .requests
+            .iter()
+            .map(|(id, series)| (id.labels(), self.durations(series, reading)));
+        vec![
+            counts(&i::REQUESTS, None),
+            counts(&i::STATUS_REQUESTS, Some(RequestType::Status)),
+            counts(&i::LOGIN_REQUESTS, Some(RequestType::Login)),
+            Family::new(&i::REQUEST_DURATION, durations),
+        ]
+    }
+
+    fn read_adapters(&self, reading: Reading) -> Vec<Family<'_>> {
+        let all = || self.adapters.iter();
+        let requests = all().map(|(id, series)| (id.labels(), self.whole(series, reading)));
+        let durations = all().map(|(id, series)| (id.labels(), self.durations(series, reading)));
+        // Every adapter shows each error from the start, with zero.
+        let errors = all().filter(|(id, _)| id.error.is_none()).flat_map(|(id, _)| {
+            ERROR_TYPES.iter().map(move |error| {
+                let id = AdapterId {
+                    error: Some(*error),
+                    ..*id
+                };
+                let series = self.adapters.get(&id);
+                (
+                    id.labels(),
+                    series.map_or(Value::Whole(0), |series| self.whole(series, reading)),
+                )
+            })
+        });
+        vec![
+            Family::new(&i::ADAPTER_REQUESTS, requests),
+            Family::new(&i::ADAPTER_ERRORS, errors),
+            Family::new(&i::ADAPTER_DURATION, durations),
+        ]
+    }
+
+    fn read_targets(&self, around: Surroundings, reading: Reading) -> Vec<Family<'_>> {
+        let sums = |instrument, sums| self.read_sums(instrument, sums, TargetId::labels, reading);
+        vec![
+            single(&i::TARGETS_DISCOVERED, Value::Whole(around.targets_discovered)),
+            sums(&i::TARGET_SELECTIONS, &self.target_selections),
+            sums(&i::TARGET_CONNECTIONS, &self.target_connections),
+            sums(&i::TARGET_CONNECTION_FAILURES, &self.target_failures),
+        ]
+    }
+
+    fn read_relays(&self, reading: Reading) -> Vec<Family<'_>> {
+        let shows = self.births.shows(&self.relays, reading);
+        let sum = |of: fn(&Totals) -> u64| {
+            if shows {
+                self.shards.values().map(|shard| of(&shard.value)).sum()
+            } else {
+                0
+            }
+        };
+        let directions = [
+            ("to_target", sum(|totals| totals.relayed_to_target)),
+            ("to_client", sum(|totals| totals.relayed_to_client)),
+        ];
+        let bytes = directions
+            .map(|(direction, bytes)| (vec![text(label::DIRECTION, direction)], Value::Whole(bytes)));
+        vec![
+            Family::new(&i::RELAY_BYTES, bytes.into_iter()),
+            single(&i::RELAY_DURATION, self.durations(&self.relays, reading)),
+        ]
+    }
+
+    fn read_shards(&self, reading: Reading) -> Vec<Family<'_>> {
+        let gauge = |instrument, of: fn(&Totals) -> Value<'static>| {
+            let points = self
+                .shards
+                .iter()
+                .map(|(number, shard)| (vec![shard_label(*number)], of(&shard.value)));
+            Family::new(instrument, points)
+        };
+        let counter = |instrument, of: fn(&Totals) -> u64| {
+            let points = self.shards.iter().map(|(number, shard)| {
+                let count = if self.births.shows(shard, reading) {
+                    of(&shard.value)
+                } else {
+                    0
+                };
+                (vec![shard_label(*number)], Value::Whole(count))
+            });
+            Family::new(instrument, points)
+        };
+        let shed = self.shards.iter().flat_map(|(number, shard)| {
+            let shows = self.births.shows(shard, reading);
+            Bound::ALL.iter().map(move |bound| {
+                let count = if shows {
+                    shard.value.shed[*bound as usize]
+                } else {
+                    0
+                };
+                (
+                    vec![shard_label(*number), text(label::BOUND, bound.label())],
+                    Value::Whole(count),
+                )
+            })
+        });
+        vec![
+            gauge(&i::SHARD_CONNECTIONS, |totals| {
+                Value::Whole(totals.opened.saturating_sub(totals.closed))
+            }),
+            gauge(&i::SHARD_LOOP_LAG, |totals| {
+                Value::Seconds(totals.loop_lag.as_secs_f64())
+            }),
+            gauge(&i::SHARD_QUEUE_DEPTH, |totals| {
+                Value::Whole(totals.queue_depth as u64)
+            }),
+            Family::new(&i::SHARD_SHED, shed),
+            counter(&i::SHARD_PANICS, |totals| totals.panics),
+            counter(&i::SHARD_TELEMETRY_DEFERRED, |totals| totals.deferred),
+        ]
+    }
+
+    fn active(&self) -> Value<'static> {
+        let of = |shard: &Born<Totals>| shard.value.opened.saturating_sub(shard.value.closed);
+        Value::Whole(self.shards.values().map(of).sum())
+    }
+
+    fn read_sums<'a, K: Clone + Eq + std::hash::Hash>(
+        &'a self,
+        instrument: &'static Instrument,
+        sums: &'a Sums<K>,
+        labels: fn(&'a K) -> Vec<Label<'a>>,
+        reading: Reading,
+    ) -> Family<'a> {
+        let points = sums.iter().map(|(set, sum)| {
+            let value = if self.births.shows(sum, reading) {
+                sum.value
+            } else {
+                0
+            };
+            (
+                set.map_or_else(|| vec![(i::OVERFLOW, LabelValue::True)], labels),
+                Value::Whole(value),
+            )
+        });
+        Family::new(instrument, points)
+    }
+
+    fn whole(&self, series: &Born<Durations>, reading: Reading) -> Value<'static> {
+        Value::Whole(if self.births.shows(series, reading) {
+            series.value.count()
+        } else {
+            0
+        })
+    }
+
+    fn durations<'a>(&self, series: &'a Born<Durations>, reading: Reading) -> Value<'a> {
+        Value::Durations(self.births.shows(series, reading).then_some(&series.value))
+    }
+}
+
+fn read_system(around: Surroundings) -> Vec<Family<'static>> {
+    let version = (
+        vec![text(label::VERSION, env!("CARGO_PKG_VERSION"))],
+        Value::Whole(1),
+    );
+    let signal = |instrument, signal, count| {
+        Family::new(
+            instrument,
+            std::iter::once((vec![text(label::SIGNAL, signal)], Value::Whole(count))),
+        )
+    };
+    vec![
+        single(&i::UPTIME, Value::Seconds(around.uptime.as_secs_f64())),
+        Family::new(&i::VERSION_INFO, std::iter::once(version)),
+        signal(&i::TELEMETRY_DROPPED, "logs", around.dropped_logs),
+        signal(&i::TELEMETRY_EXPORT_FAILURES, "metrics", around.export_failures),
+    ]
+}
+
+impl<'a> Family<'a> {
+    fn new(
+        instrument: &'static Instrument,
+        points: impl Iterator<Item = (Vec<Label<'a>>, Value<'a>)>,
+    ) -> Self {
+        Self {
+            instrument,
+            points: points.map(|(labels, value)| Point { labels, value }).collect(),
+        }
+    }
+}
+
+fn single<'a>(instrument: &'static Instrument, value: Value<'a>) -> Family<'a> {
+    Family::new(instrument, std::iter::once((Vec::new(), value)))
+}
+
+fn text<'a>(key: &'static str, value: impl Into<Cow<'a, str>>) -> Label<'a> {
+    (key, LabelValue::Text(value.into()))
+}
+
+fn shard_label<'a>(number: usize) -> Label<'a> {
+    text(label::SHARD, number.to_string())
+}
+
+impl ConnectionId {
+    fn labels(&self) -> Vec<Label<'_>> {
+        let mut labels = Vec::with_capacity(3);
+        labels.extend(self.client_ip.map(|ip| text(label::CLIENT_IP, ip.to_string())));
+        labels.push(text(
+            label::SERVER_ADDRESS,
+            self.route.as_deref().unwrap_or(OTHER),
+        ));
+        let protocol = self
+            .protocol
+            .map_or(OTHER.into(), |number| Cow::from(number.to_string()));
+        labels.push(text(label::PROTOCOL_VERSION, protocol));
+        labels
+    }
+}
+
+impl TargetId {
+    fn labels(&self) -> Vec<Label<'_>> {
+        let address = match self.host.parse::<Ipv6Addr>() {
+            Ok(ip) => format!("[{ip}]:{}", self.port),
+            Err(_) => format!("{}:{}", self.host, self.port),
+        };
+        vec![
+            text(label::TARGET_IDENTIFIER, &*self.identifier),
+            text(label::TARGET_ADDRESS, address),
+        ]
+    }
+}
+
+impl RequestId {
+    fn labels(self) -> Vec<Label<'static>> {
+        vec![
+            text(label::REQUEST_TYPE, self.kind.label()),
+            text(label::ADAPTER_TYPE, self.adapter.label()),
+            text(label::RESULT, if self.success { "success" } else { "failure" }),
+        ]
+    }
+}
+
+impl AdapterId {
+    fn labels(self) -> Vec<Label<'static>> {
+        let mut labels = vec![
+            text(label::ADAPTER_NAME, self.name.label()),
+            text(label::ADAPTER_TYPE, self.kind.label()),
+        ];
+        labels.extend(self.error.map(|error| text(label::ERROR_TYPE, error_type(error))));
+        labels
+    }
+}

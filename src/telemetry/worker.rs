@@ -1,0 +1,339 @@
+//! The telemetry thread: merges what shards hand over, and exports the totals.
+//!
+//! Posts are made by a courier, a thread of its own: a collector that hangs keeps boxes from going back to their
+//! shards no longer than a merge takes. While a post is under way no other begins; totals are cumulative, so that an
+//! export left out costs resolution only.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use passage_shards::metrics::{Deltas, RequestType};
+use tracing::{debug, info, warn};
+
+use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
+use super::otlp::{self, Client, PostError, Taken, message};
+use super::{Flush, logs};
+
+/// Shortest time between two exports.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How often a lasting failure is warned about.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// First pause between two tries of the last export; each further one is twice as long.
+const LAST_EXPORT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// What is left of the exit's time when the last post gives up.
+const EXIT_MARGIN: Duration = Duration::from_millis(100);
+
+/// All that the telemetry thread works with.
+pub(crate) struct Worker {
+    aggregate: Aggregate,
+    arrivals: Receiver<Box<Deltas>>,
+    stop: Receiver<Instant>,
+    targets_discovered: Arc<AtomicU64>,
+    export: Option<Export>,
+    started: Instant,
+}
+
+/// What exports need.
+pub(crate) struct Export {
+    client: Client,
+    courier: Courier,
+    resource: Resource,
+    start: u64,
+    interval: Duration,
+    not_before: Instant,
+    complaints: Complaints,
+}
+
+impl Export {
+    /// Exports every `interval` through this client.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread for the posts.
+    pub(crate) fn new(client: Client, environment: &str, interval: Duration) -> io::Result<Self> {
+        let courier = Courier::start(client.clone())?;
+        Ok(Self {
+            complaints: Complaints::new(client.endpoint()),
+            client,
+            courier,
+            resource: message::resource(environment),
+            start: message::unix_nanoseconds(SystemTime::now()),
+            interval: interval.max(INTERVAL_MIN),
+            not_before: Instant::now(),
+        })
+    }
+
+    /// The same with an interval below what operators may choose.
+    #[cfg(test)]
+    pub(crate) fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+}
+
+impl Worker {
+    /// A worker that has not begun.
+    #[must_use]
+    pub(crate) fn new(
+        aggregate: Aggregate,
+        arrivals: Receiver<Box<Deltas>>,
+        stop: Receiver<Instant>,
+        targets_discovered: Arc<AtomicU64>,
+        export: Option<Export>,
+    ) -> Self {
+        Self {
+            aggregate,
+            arrivals,
+            stop,
+            targets_discovered,
+            export,
+            started: Instant::now(),
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) fn run(mut self) -> Flush {
+        let answers = self
+            .export
+            .as_ref()
+            .map_or_else(never, |export| export.courier.answers.clone());
+        let mut next_export = Instant::now();
+        loop {
+            let due = if self.export.is_some() {
+                crossbeam_channel::at(next_export)
+            } else {
+                never()
+            };
+            select! {
+                recv(self.arrivals) -> deltas => match deltas {
+                    Ok(deltas) => self.merge(deltas),
+                    // No shard is left, nor will there be one.
+                    Err(_) => self.arrivals = never(),
+                },
+                recv(answers) -> answer => {
+                    if let Ok(answer) = answer {
+                        self.answered(answer);
+                    }
+                }
+                recv(due) -> _ => next_export = self.begin_export(next_export),
+                recv(self.stop) -> deadline => return deadline.map_or(Flush::Failed, |deadline| self.finish(deadline)),
+            }
+        }
+    }
+
+    fn merge(&mut self, deltas: Box<Deltas>) {
+        self.aggregate.merge(&deltas);
+        deltas.give_back();
+    }
+
+    /// Gives the courier an export, unless it is still on its way with the last one or the collector wants to be left
+    /// alone. Says when the next export is due.
+    fn begin_export(&mut self, due: Instant) -> Instant {
+        let around = self.surroundings();
+        let now = Instant::now();
+        let Some(export) = &mut self.export else {
+            return now;
+        };
+        if export.courier.is_free() && now >= export.not_before {
+            let number = self.aggregate.begin_export();
+            let families = self.aggregate.read(around, Reading::BirthsFirst);
+            let time = message::unix_nanoseconds(SystemTime::now());
+            export.courier.send(
+                number,
+                message::encode(&families, &export.resource, export.start, time),
+            );
+            self.aggregate.forget_worst();
+        }
+        (due + export.interval).max(now + export.interval / 2)
+    }
+
+    fn answered(&mut self, (number, answer): (ExportNumber, Result<Taken, PostError>)) {
+        let Some(export) = &mut self.export else { return };
+        export.courier.arrived();
+        match answer {
+            Ok(taken) => {
+                self.aggregate.export_taken(number);
+                export.complaints.taken(&taken);
+                for kind in RequestType::ALL {
+                    if let Some(summary) = self.aggregate.summary(kind) {
+                        debug!(request_type = kind.label(), ?summary, "requests since the start");
+                    }
+                }
+            }
+            Err(error) => {
+                if let Some(wait) = error.retry_after() {
+                    export.not_before = Instant::now() + wait;
+                }
+                export.complaints.failed(&error);
+            }
+        }
+    }
+
+    /// Merges what is left and exports it a last time, with what every series really counted. Retries while there is
+    /// time, because no export comes after this one.
+    fn finish(mut self, deadline: Instant) -> Flush {
+        while let Ok(deltas) = self.arrivals.try_recv() {
+            self.merge(deltas);
+        }
+        self.say_goodbye();
+        let around = self.surroundings();
+        let Some(export) = &self.export else {
+            return Flush::Complete;
+        };
+        let families = self.aggregate.read(around, Reading::Final);
+        let time = message::unix_nanoseconds(SystemTime::now());
+        let message = message::encode(&families, &export.resource, export.start, time);
+        let mut backoff = LAST_EXPORT_BACKOFF;
+        loop {
+            let error = match export
+                .client
+                .post(&message, otlp::remaining(deadline).saturating_sub(EXIT_MARGIN))
+            {
+                Ok(taken) if taken.rejected == 0 => return Flush::Complete,
+                Ok(taken) => {
+                    warn!(
+                        rejected = taken.rejected,
+                        cause = taken.message,
+                        "the last export was not taken whole"
+                    );
+                    return Flush::Failed;
+                }
+                Err(error) => error,
+            };
+            let pause = backoff.max(error.retry_after().unwrap_or_default());
+            if !error.is_passing() || pause + EXIT_MARGIN >= otlp::remaining(deadline) {
+                warn!(endpoint = export.client.endpoint(), cause = %error, "the last export of metrics was not taken");
+                return Flush::Failed;
+            }
+            let _ = after(pause).recv();
+            backoff *= 2;
+        }
+    }
+
+    fn say_goodbye(&self) {
+        for kind in RequestType::ALL {
+            if let Some(summary) = self.aggregate.summary(kind) {
+                info!(
+                    request_type = kind.label(),
+                    count = summary.count,
+                    median_ms = summary.median.as_secs_f64() * 1e3,
+                    p99_ms = summary.p99.as_secs_f64() * 1e3,
+                    max_ms = summary.max.as_secs_f64() * 1e3,
+                    "requests answered"
+                );
+            }
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            uptime: self.started.elapsed(),
+            targets_discovered: self.targets_discovered.load(Ordering::Relaxed),
+            dropped_logs: logs::dropped(),
+            export_failures: self
+                .export
+                .as_ref()
+                .map_or(0, |export| export.complaints.failures),
+        }
+    }
+}
+
+/// Carries one export at a time to the collector.
+struct Courier {
+    exports: Sender<(ExportNumber, Vec<u8>)>,
+    answers: Receiver<(ExportNumber, Result<Taken, PostError>)>,
+    under_way: bool,
+}
+
+impl Courier {
+    fn start(client: Client) -> io::Result<Self> {
+        let (exports, orders) = bounded::<(ExportNumber, Vec<u8>)>(1);
+        let (answer, answers) = bounded(1);
+        thread::Builder::new()
+            .name("otlp-metrics".into())
+            .spawn(move || {
+                for (number, message) in orders {
+                    if answer.send((number, client.post(&message, otlp::POST))).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self {
+            exports,
+            answers,
+            under_way: false,
+        })
+    }
+
+    fn is_free(&self) -> bool {
+        !self.under_way
+    }
+
+    fn send(&mut self, number: ExportNumber, message: Vec<u8>) {
+        self.under_way = self.exports.try_send((number, message)).is_ok();
+    }
+
+    fn arrived(&mut self) {
+        self.under_way = false;
+    }
+}
+
+/// Warns about failures: at the first one, then once in a while with how many there were, and when it is over.
+struct Complaints {
+    endpoint: String,
+    failures: u64,
+    in_a_row: u64,
+    warned: Option<Instant>,
+    warned_of_rejection: Option<Instant>,
+}
+
+impl Complaints {
+    fn new(endpoint: String) -> Self {
+        Self {
+            endpoint,
+            failures: 0,
+            in_a_row: 0,
+            warned: None,
+            warned_of_rejection: None,
+        }
+    }
+
+    fn failed(&mut self, error: &PostError) {
+        self.failures += 1;
+        self.in_a_row += 1;
+        if is_due(&mut self.warned) {
+            let (endpoint, failures) = (&self.endpoint, self.in_a_row);
+            warn!(endpoint, failures, cause = %error, "metrics were not exported; they go along with the next export");
+        }
+    }
+
+    fn taken(&mut self, taken: &Taken) {
+        let endpoint = &self.endpoint;
+        if self.in_a_row > 0 {
+            info!(endpoint, failures = self.in_a_row, "metrics are exported again");
+        }
+        (self.in_a_row, self.warned) = (0, None);
+        if taken.rejected > 0 && is_due(&mut self.warned_of_rejection) {
+            let (rejected, cause) = (taken.rejected, &taken.message);
+            warn!(
+                endpoint,
+                rejected, cause, "the collector rejected a part of the metrics"
+            );
+        }
+    }
+}
+
+fn is_due(last: &mut Option<Instant>) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}
