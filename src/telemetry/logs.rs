@@ -1,7 +1,26 @@
 //! Log lines: their shape, their filter and the thread that writes them.
+//!
+//! A line is made on the thread that logs and written by a thread of its own, with a bounded queue between them. A
+//! standard output that is blocked costs lines, which are counted, and nothing else.
 
+mod line;
+mod values;
+mod writer;
+
+use std::env::{self, VarError};
 use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::time::Instant;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::{EnvFilter, Registry};
+
+use line::LineLayer;
+use writer::Queue;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,13 +28,16 @@ pub(crate) enum Format {
     /// One JSON object a line.
     Json,
     /// For people who look at a terminal.
-    Human,
+    Human {
+        /// Whether the terminal shows colours.
+        colours: bool,
+    },
 }
 
 /// Why logging could not start.
 #[derive(Debug)]
 pub(crate) enum InitError {
-    /// `RUST_LOG` could not be read. Holds its value and what is wrong with it.
+    /// `RUST_LOG` could not be read.
     Filter {
         /// The value of the variable.
         value: String,
@@ -25,7 +47,7 @@ pub(crate) enum InitError {
     /// Something else has set a global subscriber before.
     Taken,
     /// The system did not give us the standard output or a thread.
-    Writer(std::io::Error),
+    Writer(io::Error),
 }
 
 impl fmt::Display for InitError {
@@ -33,8 +55,8 @@ impl fmt::Display for InitError {
         match self {
             Self::Filter { value, problem } => write!(
                 f,
-                "RUST_LOG={value:?} cannot be used: {problem}; expected a level (error, warn, info, debug, trace, off) \
-                 or a list such as passage=debug,passage::adapters=trace"
+                "RUST_LOG={value:?} cannot be used: {problem}; expected a level (error, warn, info, debug, trace, \
+                 off) or a list such as passage=debug,passage::adapters=trace"
             ),
             Self::Taken => f.write_str("logging has been started before"),
             Self::Writer(cause) => write!(f, "the log writer could not be started: {cause}"),
@@ -42,11 +64,23 @@ impl fmt::Display for InitError {
     }
 }
 
-impl std::error::Error for InitError {}
+impl std::error::Error for InitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Writer(cause) => Some(cause),
+            Self::Filter { .. } | Self::Taken => None,
+        }
+    }
+}
 
-/// The running log writer. Keep it until the end of the process.
+/// The queue of the process's logs, once they have started.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// The running log writer.
 #[derive(Debug)]
-pub(crate) struct Logs {}
+pub(crate) struct Logs {
+    queue: Queue,
+}
 
 /// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal, as JSON
 /// otherwise. The filter is that of `RUST_LOG`, or `info`.
@@ -55,19 +89,95 @@ pub(crate) struct Logs {}
 ///
 /// If `RUST_LOG` has a directive that cannot be read, or logging cannot start.
 pub(crate) fn init() -> Result<Logs, InitError> {
-    Ok(Logs {})
+    let filter = match env::var("RUST_LOG") {
+        Ok(directives) => filter(&directives)?,
+        Err(VarError::NotPresent) => filter("")?,
+        Err(VarError::NotUnicode(value)) => {
+            let value = value.to_string_lossy().into_owned();
+            return Err(InitError::Filter {
+                value,
+                problem: "it is not UTF-8".into(),
+            });
+        }
+    };
+    let stdout = io::stdout();
+    let format = if stdout.is_terminal() {
+        Format::Human {
+            colours: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    } else {
+        Format::Json
+    };
+    // Without the lock of the standard library's handle, which the exit would wait for.
+    let output = stdout.as_fd().try_clone_to_owned().map_err(InitError::Writer)?;
+    let queue = Queue::start(File::from(output), format).map_err(InitError::Writer)?;
+    let subscriber = Registry::default().with(LineLayer::new(format, queue.clone()).with_filter(filter));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)?;
+    let queue = QUEUE.get_or_init(|| queue).clone();
+    Ok(Logs { queue })
 }
 
 impl Logs {
     /// Writes what is still queued, until `deadline` at the latest: a blocked standard output does not hold up the
     /// exit. Says whether all of it was written.
-    pub(crate) fn flush(&self, _deadline: Instant) -> bool {
-        true
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
+        self.queue.flush(deadline)
     }
 }
 
 /// Lines dropped since the start.
-#[must_use]
 pub(crate) fn dropped() -> u64 {
-    0
+    QUEUE.get().map_or(0, Queue::dropped)
 }
+
+/// The crates whose modules are shown, and asked for, as modules of `passage`: how the program is cut into crates is
+/// none of an operator's business.
+const CRATES: [&str; 2] = ["passage_shards::", "passage_proto::"];
+
+/// The module's name as operators know it.
+fn shown_target(target: &str) -> (&'static str, &str) {
+    match CRATES.iter().find_map(|name| target.strip_prefix(name)) {
+        Some(module) => ("passage::", module),
+        None => ("", target),
+    }
+}
+
+fn filter(directives: &str) -> Result<EnvFilter, InitError> {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    builder
+        .parse(widened(directives))
+        .map_err(|error| InitError::Filter {
+            value: directives.to_owned(),
+            problem: error.to_string(),
+        })
+}
+
+/// The same directives, those for a module of `passage` for the modules of the other crates too.
+fn widened(directives: &str) -> String {
+    let mut all = String::new();
+    for directive in split(directives) {
+        if let Some(module) = directive.strip_prefix("passage::") {
+            CRATES.iter().for_each(|name| all.extend([*name, module, ","]));
+        }
+        all.extend([directive, ","]);
+    }
+    all.pop();
+    all
+}
+
+/// Splits at the commas that are not within brackets.
+fn split(directives: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let parts = directives.split(move |c| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -200,16 +200,17 @@ impl Client {
 }
 
 fn parse(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url
-        .trim()
-        .parse()
-        .map_err(|cause| format!("is no URL ({cause})"))?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
-        (Some("http" | "https"), _) => Err("names no host".into()),
-        (Some(scheme), _) => Err(format!("has the scheme {scheme:?}, expected http or https")),
-        (None, _) => Err("has no scheme, expected http:// or https://".into()),
+    let url = url.trim();
+    match url.split_once("://") {
+        Some(("http" | "https", _)) => {}
+        Some((scheme, _)) => return Err(format!("has the scheme {scheme:?}, expected http or https")),
+        None => return Err("has no scheme, expected http:// or https://".into()),
     }
+    let uri: Uri = url.parse().map_err(|cause| format!("is no URL ({cause})"))?;
+    if uri.host().is_none_or(str::is_empty) {
+        return Err("names no host".into());
+    }
+    Ok(uri)
 }
 
 fn compress(message: &[u8]) -> std::io::Result<Vec<u8>> {

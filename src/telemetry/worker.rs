@@ -100,7 +100,7 @@ impl Worker {
 
     /// Works until it is told to stop.
     pub(crate) fn run(mut self) -> Flush {
-        let answers = self
+        let mut answers = self
             .export
             .as_ref()
             .map_or_else(never, |export| export.courier.answers.clone());
@@ -117,11 +117,11 @@ impl Worker {
                     // No shard is left, nor will there be one.
                     Err(_) => self.arrivals = never(),
                 },
-                recv(answers) -> answer => {
-                    if let Ok(answer) = answer {
-                        self.answered(answer);
-                    }
-                }
+                recv(answers) -> answer => match answer {
+                    Ok(answer) => self.answered(answer),
+                    // The courier is gone, as only a panic in a library makes it go: no exports but the last one.
+                    Err(_) => answers = never(),
+                },
                 recv(due) -> _ => next_export = self.begin_export(next_export),
                 recv(self.stop) -> deadline => return deadline.map_or(Flush::Failed, |deadline| self.finish(deadline)),
             }
@@ -183,6 +183,7 @@ impl Worker {
             self.merge(deltas);
         }
         self.say_goodbye();
+        self.await_courier(deadline);
         let around = self.surroundings();
         let Some(export) = &self.export else {
             return Flush::Complete;
@@ -214,6 +215,17 @@ impl Worker {
             }
             let _ = after(pause).recv();
             backoff *= 2;
+        }
+    }
+
+    /// Lets an export that is under way arrive, so that it does not overtake the last one; but not for long.
+    fn await_courier(&mut self, deadline: Instant) {
+        let Some(export) = &self.export else { return };
+        if !export.courier.is_free() {
+            let patience = otlp::remaining(deadline) / 4;
+            if let Ok(answer) = export.courier.answers.recv_timeout(patience) {
+                self.answered(answer);
+            }
         }
     }
 
