@@ -319,3 +319,6 @@ impl From<TargetSet<'_>> for TargetId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
