@@ -5,10 +5,10 @@
 //! them. Neither ever pushes back on a shard: a collector or a standard output that is slow or hangs costs exports
 //! or log lines, never counts, never a connection, and at most the given time at the exit.
 
-pub(crate) mod aggregate;
-pub(crate) mod instruments;
-pub(crate) mod logs;
-pub(crate) mod otlp;
+mod aggregate;
+mod instruments;
+pub mod logs;
+mod otlp;
 mod worker;
 
 use std::fmt;
@@ -27,38 +27,38 @@ use worker::{Export, Worker};
 
 /// What the telemetry thread needs to know. The control plane has validated it but for the endpoint's URL.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Where metrics go; `None` exports none.
-    pub(crate) metrics: Option<Endpoint>,
+    pub metrics: Option<Endpoint>,
     /// Time between two exports.
-    pub(crate) metrics_interval: Duration,
+    pub metrics_interval: Duration,
     /// Most label sets of a metric, the overflow among them.
-    pub(crate) label_limit: usize,
+    pub label_limit: usize,
     /// Whether connection metrics carry the label `client_ip`.
-    pub(crate) client_ip_label: bool,
+    pub client_ip_label: bool,
     /// The value of `deployment.environment`.
-    pub(crate) environment: String,
+    pub environment: String,
     /// The adapters that are configured. Their series exist from the start, so that `rate()` sees their first count.
-    pub(crate) adapters: Vec<(AdapterName, AdapterType)>,
+    pub adapters: Vec<(AdapterName, AdapterType)>,
 }
 
 /// Where a signal is posted.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// An `http` or `https` URL with its whole path (`…/v1/metrics`).
-    pub(crate) url: String,
+    pub url: String,
     /// What stands behind `Basic` in the `Authorization` header.
-    pub(crate) token: Option<Token>,
+    pub token: Option<Token>,
 }
 
 /// A Base64 `user:password`. Wiped when dropped and never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(Zeroizing<String>);
+pub struct Token(Zeroizing<String>);
 
 impl Token {
     /// Wraps a token as configured.
     #[must_use]
-    pub(crate) fn new(token: impl Into<String>) -> Self {
+    pub fn new(token: impl Into<String>) -> Self {
         Self(Zeroizing::new(token.into()))
     }
 
@@ -76,7 +76,7 @@ impl fmt::Debug for Token {
 
 /// Why telemetry could not start.
 #[derive(Debug)]
-pub(crate) enum StartError {
+pub enum StartError {
     /// `otel.metrics_endpoint` is no URL to post to. Holds what is wrong with it.
     Endpoint(String),
     /// `otel.metrics_token` cannot stand in a header.
@@ -113,7 +113,7 @@ impl std::error::Error for StartError {
 
 /// The running telemetry thread.
 #[derive(Debug)]
-pub(crate) struct Telemetry {
+pub struct Telemetry {
     stop: Sender<Instant>,
     done: Receiver<Flush>,
     targets_discovered: Arc<AtomicU64>,
@@ -121,7 +121,7 @@ pub(crate) struct Telemetry {
 
 /// How the last export ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flush {
+pub enum Flush {
     /// The collector has everything that was counted, or there is none.
     Complete,
     /// The collector did not take the last export in time; the reason is in the log.
@@ -133,7 +133,7 @@ pub(crate) enum Flush {
 /// # Errors
 ///
 /// If the endpoint or the token cannot be used, or if there is no thread to be had.
-pub(crate) fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
+pub fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
     let export = match &settings.metrics {
         None => None,
         Some(endpoint) => {
@@ -181,13 +181,13 @@ fn start_with(settings: &Settings, export: Option<Export>) -> Result<(Telemetry,
 
 impl Telemetry {
     /// Sets `passage_targets_discovered`: how many distinct targets discovery knows over all routes.
-    pub(crate) fn targets_discovered(&self, count: usize) {
+    pub fn targets_discovered(&self, count: usize) {
         self.targets_discovered.store(count as u64, Ordering::Relaxed);
     }
 
     /// Merges what the shards have sent, exports it a last time and ends the thread, at `deadline` at the latest. To
     /// be called once the shards have ended, so that nothing is missing.
-    pub(crate) fn shutdown(self, deadline: Instant) -> Flush {
+    pub fn shutdown(self, deadline: Instant) -> Flush {
         let _ = self.stop.try_send(deadline);
         self.done.recv_deadline(deadline).unwrap_or(Flush::Failed)
     }

@@ -82,6 +82,7 @@ macro_rules! instruments {
         )*
 
         /// Every instrument.
+        #[cfg(test)]
         pub(crate) static ALL: &[&Instrument] = &[$(&$constant),*];
     };
 }

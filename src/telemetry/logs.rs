@@ -24,7 +24,7 @@ use writer::Queue;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// One JSON object a line.
     Json,
     /// For people who look at a terminal.
@@ -36,7 +36,7 @@ pub(crate) enum Format {
 
 /// Why logging could not start.
 #[derive(Debug)]
-pub(crate) enum InitError {
+pub enum InitError {
     /// `RUST_LOG` could not be read.
     Filter {
         /// The value of the variable.
@@ -78,7 +78,7 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// The running log writer.
 #[derive(Debug)]
-pub(crate) struct Logs {
+pub struct Logs {
     queue: Queue,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Logs {
 /// # Errors
 ///
 /// If `RUST_LOG` has a directive that cannot be read, or logging cannot start.
-pub(crate) fn init() -> Result<Logs, InitError> {
+pub fn init() -> Result<Logs, InitError> {
     let filter = match env::var("RUST_LOG") {
         Ok(directives) => filter(&directives)?,
         Err(VarError::NotPresent) => filter("")?,
@@ -120,13 +120,13 @@ pub(crate) fn init() -> Result<Logs, InitError> {
 impl Logs {
     /// Writes what is still queued, until `deadline` at the latest: a blocked standard output does not hold up the
     /// exit. Says whether all of it was written.
-    pub(crate) fn flush(&self, deadline: Instant) -> bool {
+    pub fn flush(&self, deadline: Instant) -> bool {
         self.queue.flush(deadline)
     }
 }
 
 /// Lines dropped since the start.
-pub(crate) fn dropped() -> u64 {
+pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, Queue::dropped)
 }
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use passage_proto::question::{AskError, Target};
-use passage_shards::metrics::{Bound, ConnectionLabels, Meter, RequestType};
+use passage_shards::metrics::{ConnectionLabels, Meter, RequestType};
 
 use super::otlp::receiver::{Mode, Receiver, attributes, histograms, numbers, total, whole};
 use super::*;

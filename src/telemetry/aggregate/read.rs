@@ -229,10 +229,21 @@ impl<'a> Family<'a> {
         instrument: &'static Instrument,
         points: impl Iterator<Item = (Vec<Label<'a>>, Value<'a>)>,
     ) -> Self {
-        Self {
-            instrument,
-            points: points.map(|(labels, value)| Point { labels, value }).collect(),
-        }
+        let points: Vec<_> = points.map(|(labels, value)| Point { labels, value }).collect();
+        debug_assert!(
+            points.iter().all(|point| point.fits(instrument)),
+            "{} has other labels",
+            instrument.name
+        );
+        Self { instrument, points }
+    }
+}
+
+impl Point<'_> {
+    fn fits(&self, instrument: &Instrument) -> bool {
+        self.labels
+            .iter()
+            .all(|(key, _)| *key == i::OVERFLOW || instrument.labels.contains(key))
     }
 }
 
