@@ -2,6 +2,8 @@
 //! composition of it all with the shards.
 
 pub mod adapters;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod localization;

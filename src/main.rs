@@ -1,3 +1,7 @@
 //! The front door of a Minecraft: Java Edition network.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    passage::cli::main()
+}

@@ -1,0 +1,223 @@
+//! Puts everything together: the order in which Passage starts, what it says about itself, and the order in which it
+//! ends.
+//!
+//! Start: configuration, logs, plan, telemetry, control thread, shards. Nothing listens before all of it stands. End, in
+//! the reverse order: shards first (their logins still need the control thread), then the control thread, then
+//! telemetry, which so has every count.
+
+mod announce;
+mod failure;
+mod plan;
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use passage_shards::pool::{self, Shards};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{self, Config, Loaded};
+use crate::control::{self, Control};
+use crate::telemetry::{self, Telemetry, logs};
+
+pub(crate) use self::announce::{describe, protection};
+pub use self::failure::Failure;
+pub use self::plan::Plan;
+
+/// How long the control thread may take to end: its workers have nobody left to answer.
+const CONTROL_END_MAX: Duration = Duration::from_secs(1);
+/// How long the last export may take.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+/// How long what is left may take to drain once a part of the process has died.
+const DRAIN_OF_THE_REST_MAX: Duration = Duration::from_secs(5);
+
+/// Runs Passage until it is told to end.
+///
+/// # Errors
+///
+/// Why it did not start, or what of it died.
+pub fn run(named: Option<&Path>) -> Result<(), Failure> {
+    let loaded = config::load(named).map_err(Failure::Config)?;
+    let logs = logs::init().map_err(Failure::Logs)?;
+    let result = run_logged(&loaded);
+    if let Err(failure) = &result {
+        tracing::error!("{failure}");
+    }
+    logs.flush(Instant::now() + FLUSH_MAX);
+    result
+}
+
+fn run_logged(loaded: &Loaded) -> Result<(), Failure> {
+    // Signals are caught before anything listens, so that one that comes during the start drains as well.
+    let signals = catch_signals()?;
+    let config = &loaded.config;
+    announce::warnings(loaded);
+    raise_file_limit(config);
+    let plan = Plan::new(config)?;
+    let running = Running::start(config, plan)?;
+    announce::started(loaded, &running.shards);
+    let cause = running.wait(&signals);
+    running.end(config, cause, &signals)
+}
+
+/// Everything that runs.
+struct Running {
+    shards: Shards,
+    control: Control,
+    telemetry: Telemetry,
+}
+
+/// Why the process ends.
+enum Cause {
+    /// It was told to, by this signal.
+    Signal(i32),
+    /// A part of it died.
+    Death(Failure),
+}
+
+impl Running {
+    fn start(config: &Config, plan: Plan) -> Result<Self, Failure> {
+        let (telemetry, outlet) = telemetry::start(plan.telemetry(config)).map_err(Failure::Telemetry)?;
+        telemetry.targets_discovered(plan.targets());
+        let settings = control::Settings {
+            authenticators: plan.authenticators.clone(),
+            resolve: std::sync::Arc::new(control::resolve_by_system),
+            workers: config.bounds.workers,
+        };
+        let (control, questions) = control::start(settings).map_err(Failure::Threads)?;
+        let shards = pool::start(plan.blueprint(config, questions, outlet)).map_err(Failure::Shards)?;
+        Ok(Self {
+            shards,
+            control,
+            telemetry,
+        })
+    }
+
+    /// Waits for a signal, or for the death of a shard or of the control thread.
+    fn wait(&self, signals: &Receiver<i32>) -> Cause {
+        select! {
+            recv(signals) -> signal => Cause::Signal(signal.unwrap_or(SIGTERM)),
+            recv(self.control.ended()) -> _ => Cause::Death(Failure::ControlDied),
+            recv(self.shards.exits()) -> exit => Cause::Death(Failure::ShardDied(match exit {
+                Ok(exit) => match exit.end {
+                    Ok(_) => format!("shard {} ended without being asked", exit.shard),
+                    Err(reason) => format!("shard {}: {reason}", exit.shard),
+                },
+                Err(_) => "all shards are gone".into(),
+            })),
+        }
+    }
+
+    /// Drains, stops and flushes, in this order. A second signal cuts the drain short.
+    fn end(self, config: &Config, cause: Cause, signals: &Receiver<i32>) -> Result<(), Failure> {
+        let Self {
+            shards,
+            control,
+            telemetry,
+        } = self;
+        let (result, patience) = match cause {
+            Cause::Signal(signal) => {
+                let patience = config.bounds.drain;
+                let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
+                tracing::info!(
+                    "{name}: no new connections; logins and relays have {} s to end, a second signal ends them at once",
+                    patience.as_secs()
+                );
+                (Ok(()), patience)
+            }
+            Cause::Death(failure) => {
+                tracing::error!("{failure}; ending the process");
+                (Err(failure), config.bounds.drain.min(DRAIN_OF_THE_REST_MAX))
+            }
+        };
+        let drained = drain(shards, patience, signals);
+        let interrupted = drained.is_none();
+        if let Some(report) = drained {
+            tracing::info!(finished = report.finished, cut = report.cut, "Drained");
+        }
+        if !control.shutdown(Instant::now() + CONTROL_END_MAX) {
+            tracing::warn!("a worker still waits for a session server or DNS; it is left behind");
+        }
+        let flush_max = if interrupted {
+            Duration::from_secs(1)
+        } else {
+            FLUSH_MAX
+        };
+        if telemetry.shutdown(Instant::now() + flush_max) == telemetry::Flush::Failed {
+            tracing::warn!("the last metrics did not reach the collector");
+        }
+        if interrupted {
+            result.and(Err(Failure::Interrupted))
+        } else {
+            result
+        }
+    }
+}
+
+/// Drains on a thread of its own, so that a second signal can be heard; `None` if there was one.
+fn drain(shards: Shards, patience: Duration, signals: &Receiver<i32>) -> Option<pool::DrainReport> {
+    let (done, drained) = bounded(1);
+    let deadline = Instant::now() + patience;
+    let begun = thread::Builder::new().name("drain".into()).spawn(move || {
+        // After a second signal nobody wants to know.
+        let _ = done.send(shards.drain(deadline));
+    });
+    if begun.is_err() {
+        tracing::warn!("no thread for the drain: connections are cut");
+        return None;
+    }
+    select! {
+        recv(drained) -> report => report.ok(),
+        recv(signals) -> _ => {
+            tracing::warn!("a second signal: connections are cut");
+            None
+        }
+    }
+}
+
+/// Passes SIGTERM and SIGINT on as messages.
+fn catch_signals() -> Result<Receiver<i32>, Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::Signals)?;
+    let (heard, messages) = unbounded();
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if heard.send(signal).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(Failure::Threads)?;
+    Ok(messages)
+}
+
+/// Every relay takes two file descriptors: takes as many as the system gives, and says so if they are too few.
+fn raise_file_limit(config: &Config) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+        hard
+    } else {
+        soft
+    };
+    let shards = config.shards.count.map_or_else(
+        || thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
+    let wanted = config
+        .bounds
+        .shard
+        .connections_per_shard
+        .saturating_mul(2 * shards) as u64;
+    if limit < wanted {
+        tracing::warn!(
+            "at most {limit} files may be open, but limits.connections_per_shard on {shards} shards can need {wanted}; \
+             raise the limit (ulimit -n, LimitNOFILE= in a systemd unit) or lower limits.connections_per_shard"
+        );
+    }
+}

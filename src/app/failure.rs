@@ -1,0 +1,91 @@
+//! Why Passage does not run, in words for its operator and in an exit code for whatever started it.
+
+use std::fmt;
+use std::io;
+
+use passage_shards::pool::StartError;
+
+use crate::config::Problems;
+use crate::telemetry::{self, logs};
+
+/// Why Passage did not start, or did not end well.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is wrong.
+    Config(Problems),
+    /// Something in the configuration cannot be built.
+    Plan(String),
+    /// Logging cannot start.
+    Logs(logs::InitError),
+    /// The system gives us no threads.
+    Threads(io::Error),
+    /// Signals cannot be caught.
+    Signals(io::Error),
+    /// Telemetry cannot start.
+    Telemetry(telemetry::StartError),
+    /// The shards cannot start.
+    Shards(StartError),
+    /// The control thread died.
+    ControlDied,
+    /// A shard died, for this reason.
+    ShardDied(String),
+    /// A second signal cut the drain short.
+    Interrupted,
+}
+
+/// `EX_SOFTWARE` of sysexits.h: an error of our own.
+const SOFTWARE: u8 = 70;
+/// `EX_OSERR`: the system lacks something.
+const OS: u8 = 71;
+/// `EX_TEMPFAIL`: trying again later can help.
+const TEMPORARY: u8 = 75;
+/// `EX_CONFIG`: the configuration is wrong.
+const CONFIG: u8 = 78;
+/// What a shell gives for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+impl Failure {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Plan(_) => CONFIG,
+            Self::Logs(logs::InitError::Filter { .. }) => CONFIG,
+            Self::Telemetry(telemetry::StartError::Endpoint(_) | telemetry::StartError::Token) => CONFIG,
+            Self::Shards(StartError::Routes(_) | StartError::NoAddress) => CONFIG,
+            Self::Shards(StartError::Address { .. }) => TEMPORARY,
+            Self::Logs(_) | Self::Threads(_) | Self::Signals(_) | Self::Telemetry(_) | Self::Shards(_) => OS,
+            Self::ControlDied | Self::ShardDied(_) => SOFTWARE,
+            Self::Interrupted => INTERRUPTED,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problems) => problems.fmt(f),
+            Self::Plan(problem) => f.write_str(problem),
+            Self::Logs(error) => error.fmt(f),
+            Self::Threads(error) => {
+                write!(
+                    f,
+                    "a thread cannot be started: {error}; raise the limit of processes (ulimit -u, TasksMax=)"
+                )
+            }
+            Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
+            Self::Telemetry(error) => error.fmt(f),
+            Self::Shards(error) => error.fmt(f),
+            Self::ControlDied => {
+                f.write_str("the control thread died; this is a bug of Passage, please report it")
+            }
+            Self::ShardDied(reason) => write!(
+                f,
+                "a shard died: {reason}; this is a bug of Passage, please report it"
+            ),
+            Self::Interrupted => f.write_str("ended by a second signal before all connections had ended"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,236 @@
+//! From a checked configuration to what the shards and the control thread work with. Opens no socket and starts no
+//! thread, so that `passage check` and `passage route` can build it too.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use passage_proto::cookie::CookieKeys;
+use passage_proto::status::{StatusDocument, StatusReply};
+use passage_shards::ask::Asked;
+use passage_shards::metrics::{AdapterName, AdapterType, Outlet};
+use passage_shards::pool::Blueprint;
+use passage_shards::route::{self, Localizer, Routes, StatusSource};
+
+use super::Failure;
+use crate::adapters::Authenticator;
+use crate::adapters::mojang::Mojang;
+use crate::config::{self, Config};
+use crate::localization::Words;
+use crate::telemetry;
+
+/// Everything that is built out of a configuration.
+pub struct Plan {
+    /// The routes, in order.
+    pub routes: Arc<[route::Route]>,
+    /// Shown to pings for no route.
+    pub unknown_host: Option<Arc<StatusReply>>,
+    /// Words for logins to no route.
+    pub localization: Arc<dyn Localizer>,
+    /// What `Authentication::Remote` names by index.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
+}
+
+impl Plan {
+    /// Builds routes, statuses, words, keys and adapters.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be built; the configuration's own checks leave little of it.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let mut builder = Builder::default();
+        let cookies = cookie_keys(config)?;
+        let routes: Vec<_> = config
+            .routes
+            .iter()
+            .map(|route| builder.route(route, cookies.as_ref()))
+            .collect::<Result<_, _>>()?;
+        let localization = builder.words(&config.localization);
+        let unknown_host = config
+            .unknown_host
+            .as_ref()
+            .map(|status| encode("unknown_host", status))
+            .transpose()?;
+        let plan = Self {
+            routes: routes.into(),
+            unknown_host,
+            localization,
+            authenticators: builder.authenticators,
+        };
+        plan.table()?;
+        Ok(plan)
+    }
+
+    /// The routes as shards look them up.
+    ///
+    /// # Errors
+    ///
+    /// Routes that cannot be used.
+    pub fn table(&self) -> Result<Routes, Failure> {
+        let localization = Arc::clone(&self.localization);
+        Routes::new(Arc::clone(&self.routes), self.unknown_host.clone(), localization).map_err(|errors| {
+            let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            Failure::Plan(lines.join("\n"))
+        })
+    }
+
+    /// How many distinct targets discovery knows.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        let all = self.routes.iter().flat_map(|route| route.discovery.targets());
+        all.map(|target| target.identifier.as_str())
+            .collect::<BTreeSet<_>>()
+            .len()
+    }
+
+    pub(super) fn telemetry(&self, config: &Config) -> telemetry::Settings {
+        let otel = &config.otel;
+        let endpoint = |endpoint: &config::Endpoint| telemetry::Endpoint {
+            url: endpoint.url.clone(),
+            token: endpoint
+                .token
+                .as_ref()
+                .map(|token| telemetry::Token::new(token.expose())),
+        };
+        telemetry::Settings {
+            metrics: otel.metrics.as_ref().map(endpoint),
+            metrics_interval: otel.metrics_interval,
+            label_limit: otel.label_limit,
+            client_ip_label: otel.client_ip_label,
+            environment: otel.environment.clone(),
+            adapters: self.adapters(),
+        }
+    }
+
+    pub(super) fn blueprint(self, config: &Config, control: Sender<Asked>, telemetry: Outlet) -> Blueprint {
+        Blueprint {
+            addresses: config.addresses.clone(),
+            shards: config.shards.count,
+            pin: config.shards.pin,
+            routes: self.routes,
+            unknown_host: self.unknown_host,
+            localization: self.localization,
+            proxy_protocol: config.proxy_protocol.clone(),
+            rate_limit: config.rate_limit,
+            limits: config.bounds.shard,
+            max_packet_length: config.max_packet_length,
+            timeout: config.timeout,
+            auth_cookie_expiry: config.auth_cookie_expiry,
+            control,
+            telemetry,
+        }
+    }
+
+    /// Which adapters are in use, each once.
+    fn adapters(&self) -> Vec<(AdapterName, AdapterType)> {
+        let mut adapters = Vec::new();
+        for route in &*self.routes {
+            let status = match route.status {
+                StatusSource::Fixed(_) => AdapterType::Fixed,
+                StatusSource::Target => AdapterType::Target,
+            };
+            let authentication = match &route.authentication {
+                route::Authentication::Disabled => AdapterType::Disabled,
+                route::Authentication::Fixed(_) => AdapterType::Fixed,
+                route::Authentication::Remote { kind, .. } => *kind,
+            };
+            let route::Discovery::Snapshot { kind: discovery, .. } = &route.discovery;
+            let used = [
+                (AdapterName::Status, status),
+                (AdapterName::Authentication, authentication),
+                (AdapterName::Discovery, *discovery),
+                (AdapterName::Strategy, AdapterType::Fixed),
+                (AdapterName::Localization, AdapterType::Fixed),
+            ];
+            adapters.extend(
+                used.into_iter()
+                    .filter(|adapter| !adapters.contains(adapter))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        adapters
+    }
+}
+
+/// What several routes share is built once.
+#[derive(Default)]
+struct Builder {
+    authenticators: Vec<Arc<dyn Authenticator>>,
+    session_servers: HashMap<config::Mojang, usize>,
+    words: Vec<(config::Localization, Arc<dyn Localizer>)>,
+}
+
+impl Builder {
+    fn route(
+        &mut self,
+        route: &config::Route,
+        cookies: Option<&Arc<CookieKeys>>,
+    ) -> Result<route::Route, Failure> {
+        let config::Discovery::Fixed(targets) = &route.discovery;
+        Ok(route::Route {
+            name: route.hostname.as_str().into(),
+            mode: route.mode,
+            relay: route.relay.clone(),
+            status: match &route.status {
+                config::Status::Fixed(status) => StatusSource::Fixed(encode(&route.hostname, status)?),
+                config::Status::Target => StatusSource::Target,
+            },
+            authentication: self.authentication(&route.authentication),
+            discovery: route::Discovery::Snapshot {
+                kind: AdapterType::Fixed,
+                targets: targets.as_slice().into(),
+            },
+            strategy: route.strategy,
+            localization: self.words(&route.localization),
+            cookies: cookies.cloned(),
+        })
+    }
+
+    fn authentication(&mut self, authentication: &config::Authentication) -> route::Authentication {
+        match authentication {
+            config::Authentication::Disabled => route::Authentication::Disabled,
+            config::Authentication::Fixed(profile) => route::Authentication::Fixed(profile.clone()),
+            config::Authentication::Mojang(settings) => {
+                let authenticators = &mut self.authenticators;
+                let adapter = *self.session_servers.entry(settings.clone()).or_insert_with(|| {
+                    authenticators.push(Arc::new(Mojang::new(settings.clone())));
+                    authenticators.len() - 1
+                });
+                let kind = AdapterType::Mojang;
+                route::Authentication::Remote {
+                    adapter,
+                    kind,
+                    client_must_authenticate: true,
+                }
+            }
+        }
+    }
+
+    fn words(&mut self, settings: &config::Localization) -> Arc<dyn Localizer> {
+        if let Some((_, words)) = self.words.iter().find(|(known, _)| known == settings) {
+            return Arc::clone(words);
+        }
+        let words: Arc<dyn Localizer> = Arc::new(Words::new(&settings.default_locale, &settings.messages));
+        self.words.push((settings.clone(), Arc::clone(&words)));
+        words
+    }
+}
+
+fn cookie_keys(config: &Config) -> Result<Option<Arc<CookieKeys>>, Failure> {
+    let Some(secret) = &config.auth_secret else {
+        return Ok(None);
+    };
+    let keys = CookieKeys::new(secret.expose().as_bytes(), None).map_err(|_| {
+        let min = config::SECRET_BYTES_MIN;
+        Failure::Plan(format!(
+            "auth_secret: the secret is too short; at least {min} bytes are allowed"
+        ))
+    })?;
+    Ok(Some(Arc::new(keys)))
+}
+
+fn encode(of: &str, status: &StatusDocument) -> Result<Arc<StatusReply>, Failure> {
+    let reply =
+        StatusReply::new(status).map_err(|error| Failure::Plan(format!("the status of {of}: {error}")))?;
+    Ok(Arc::new(reply))
+}

@@ -1,0 +1,132 @@
+//! The command line: `passage`, `passage check`, `passage route`, `passage ping`.
+
+mod check;
+mod ping;
+mod route;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+
+/// The front door of a Minecraft: Java Edition network.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+struct Arguments {
+    /// The configuration file; else the one that CONFIG_FILE names, else the first of config/passage.toml,
+    /// config/config.toml, config.toml and /etc/passage/passage.toml, else the built-in defaults.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Accept players (the default).
+    Run,
+    /// Look for everything that is wrong with the configuration, and say what it does.
+    Check,
+    /// Show, step by step, what a client gets that uses a host name.
+    Route {
+        /// The host name that the player types.
+        host: String,
+        /// The client's protocol version; the newest known one if not given.
+        #[arg(long, value_name = "NUMBER")]
+        protocol: Option<i32>,
+    },
+    /// Ask a server for its status, as the server list does. Exit code 0 means that it answered.
+    Ping {
+        /// The server: a host name or IP address, and a port if it is not 25565.
+        #[arg(value_name = "HOST[:PORT]")]
+        server: String,
+        /// Seconds for the whole ping.
+        #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+        timeout: Duration,
+        /// The protocol version that the ping claims to be.
+        #[arg(long, value_name = "NUMBER")]
+        protocol: Option<i32>,
+    },
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let config = config.as_deref();
+    let result = match command.unwrap_or(Command::Run) {
+        Command::Run => app::run(config).map_err(Ending::from),
+        Command::Check => check(config),
+        Command::Route { host, protocol } => route(config, &host, protocol),
+        Command::Ping {
+            server,
+            timeout,
+            protocol,
+        } => ping(&server, timeout, protocol),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Ending { code, failure }) => {
+            // Standard error is where a failure goes; if it is closed, the exit code has to do.
+            let _ = writeln!(io::stderr().lock(), "passage: {failure}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// A command that did not succeed.
+struct Ending {
+    code: u8,
+    failure: String,
+}
+
+fn check(config: Option<&Path>) -> Result<(), Ending> {
+    print(&check::report(config).map_err(Ending::from)?)
+}
+
+fn route(config: Option<&Path>, host: &str, protocol: Option<i32>) -> Result<(), Ending> {
+    print(&route::report(config, host, protocol).map_err(Ending::from)?)
+}
+
+fn ping(server: &str, timeout: Duration, protocol: Option<i32>) -> Result<(), Ending> {
+    let report = ping::report(server, timeout, protocol);
+    print(&report.map_err(|problem| Ending {
+        code: 1,
+        failure: format!("{server}: {problem}"),
+    })?)
+}
+
+fn print(text: &str) -> Result<(), Ending> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Ending {
+        code: 74,
+        failure: format!("standard output: {error}"),
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (0.01..=600.0).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "a number of seconds from 0.01 to 600".into())
+}
+
+impl From<app::Failure> for Ending {
+    fn from(failure: app::Failure) -> Self {
+        Self {
+            code: failure.exit_code(),
+            failure: failure.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
