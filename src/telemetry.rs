@@ -1,9 +1,10 @@
 //! Metrics and logs on their way out of the process.
 //!
-//! [`start`] starts the telemetry thread, which merges what the shards count ([`passage_shards::metrics`]) and hands
-//! the totals to an OpenTelemetry collector. [`logs::init`] gives log lines their shape and a thread that writes
-//! them. Neither ever pushes back on a shard: a collector or a standard output that is slow or hangs costs exports
-//! or log lines, never counts, never a connection, and at most the given time at the exit.
+//! [`start`] starts the telemetry thread, which merges what the shards count ([`passage_shards::metrics`])
+//! and hands the totals to an OpenTelemetry collector. [`logs::init`] gives log lines their shape and a
+//! thread that writes them. Neither ever pushes back on a shard: a collector or a standard output that is
+//! slow or hangs costs exports or log lines, never counts, never a connection, and at most the given time at
+//! the exit.
 
 mod aggregate;
 mod instruments;
@@ -38,7 +39,8 @@ pub struct Settings {
     pub client_ip_label: bool,
     /// The value of `deployment.environment`.
     pub environment: String,
-    /// The adapters that are configured. Their series exist from the start, so that `rate()` sees their first count.
+    /// The adapters that are configured. Their series exist from the start, so that `rate()` sees their first
+    /// count.
     pub adapters: Vec<(AdapterName, AdapterType)>,
 }
 
@@ -90,12 +92,12 @@ impl fmt::Display for StartError {
         match self {
             Self::Endpoint(problem) => write!(
                 f,
-                "otel.metrics_endpoint {problem}; it has to be the whole URL that metrics are posted to, such as \
-                 https://otlp.example.net/v1/metrics"
+                "otel.metrics_endpoint {problem}; it has to be the whole URL that metrics are posted to, \
+                 such as https://otlp.example.net/v1/metrics"
             ),
             Self::Token => f.write_str(
-                "otel.metrics_token has characters that no HTTP header can carry; it has to be the Base64 form of \
-                 `user:password`",
+                "otel.metrics_token has characters that no HTTP header can carry; it has to be the Base64 \
+                 form of `user:password`",
             ),
             Self::Thread(cause) => write!(f, "the telemetry thread could not be started: {cause}"),
         }
@@ -185,8 +187,8 @@ impl Telemetry {
         self.targets_discovered.store(count as u64, Ordering::Relaxed);
     }
 
-    /// Merges what the shards have sent, exports it a last time and ends the thread, at `deadline` at the latest. To
-    /// be called once the shards have ended, so that nothing is missing.
+    /// Merges what the shards have sent, exports it a last time and ends the thread, at `deadline` at the
+    /// latest. To be called once the shards have ended, so that nothing is missing.
     pub fn shutdown(self, deadline: Instant) -> Flush {
         let _ = self.stop.try_send(deadline);
         self.done.recv_deadline(deadline).unwrap_or(Flush::Failed)

@@ -1,8 +1,9 @@
 //! What a shard counts: plain slots, no atomics, handed over as boxes of deltas.
 //!
-//! A [`Meter`] counts into a box of [`Deltas`]. Once a second the shard sends the box to the telemetry thread through
-//! its [`Outlet`] and goes on with an empty one; that thread merges the counts and gives the box back. Without an
-//! empty box the shard goes on with the one it has: it never waits, and nothing is lost or counted twice.
+//! A [`Meter`] counts into a box of [`Deltas`]. Once a second the shard sends the box to the telemetry thread
+//! through its [`Outlet`] and goes on with an empty one; that thread merges the counts and gives the box
+//! back. Without an empty box the shard goes on with the one it has: it never waits, and nothing is lost or
+//! counted twice.
 
 mod deltas;
 mod durations;

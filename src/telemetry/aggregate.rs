@@ -143,8 +143,8 @@ struct AdapterId {
 }
 
 impl Aggregate {
-    /// Nothing counted yet. At most `label_limit` label sets a metric, the overflow among them. The series of the
-    /// configured `adapters` exist from now on.
+    /// Nothing counted yet. At most `label_limit` label sets a metric, the overflow among them. The series of
+    /// the configured `adapters` exist from now on.
     #[must_use]
     pub(crate) fn new(label_limit: usize, adapters: &[(AdapterName, AdapterType)]) -> Self {
         let births = Births::new();
@@ -195,8 +195,8 @@ impl Aggregate {
         totals.value.add(&deltas.totals);
     }
 
-    /// Begins an export: series that come to be after this belong to the next one. The worst values since the last
-    /// export are forgotten with [`Self::forget_worst`] after reading.
+    /// Begins an export: series that come to be after this belong to the next one. The worst values since the
+    /// last export are forgotten with [`Self::forget_worst`] after reading.
     pub(crate) fn begin_export(&mut self) -> ExportNumber {
         self.births.begin_export()
     }

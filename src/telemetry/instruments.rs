@@ -35,8 +35,8 @@ pub(crate) enum Kind {
     Histogram(&'static Bounds),
 }
 
-/// The label of the series that takes what is over the limit of label sets, as the OpenTelemetry specification names
-/// it.
+/// The label of the series that takes what is over the limit of label sets, as the OpenTelemetry
+/// specification names it.
 pub(crate) const OVERFLOW: &str = "otel.metric.overflow";
 
 /// The keys of all labels.
@@ -137,13 +137,15 @@ instruments! {
     SHARD_LOOP_LAG: Kind::Seconds, "s", &[SHARD],
         "passage_shard_loop_lag_seconds", "Longest turn of the shard's loop since the last export.";
     SHARD_QUEUE_DEPTH: Kind::Gauge, "", &[SHARD],
-        "passage_shard_queue_depth", "Most questions that waited for the control thread since the last export.";
+        "passage_shard_queue_depth",
+        "Most questions that waited for the control thread since the last export.";
     SHARD_SHED: Kind::Counter, "", &[SHARD, BOUND],
         "passage_shard_shed_total", "Work that the shard refused at one of its bounds.";
     SHARD_PANICS: Kind::Counter, "", &[SHARD],
         "passage_shard_panics_total", "Connections that ended in a panic.";
     SHARD_TELEMETRY_DEFERRED: Kind::Counter, "", &[SHARD],
-        "passage_shard_telemetry_deferred_total", "Hand-overs of counts that were put off; nothing is lost by it.";
+        "passage_shard_telemetry_deferred_total",
+        "Hand-overs of counts that were put off; nothing is lost by it.";
 
     TELEMETRY_DROPPED: Kind::Counter, "", &[SIGNAL],
         "passage_telemetry_dropped_total", "Log lines dropped because standard output was too slow.";

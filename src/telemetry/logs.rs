@@ -1,7 +1,7 @@
 //! Log lines: their shape, their filter and the thread that writes them.
 //!
-//! A line is made on the thread that logs and written by a thread of its own, with a bounded queue between them. A
-//! standard output that is blocked costs lines, which are counted, and nothing else.
+//! A line is made on the thread that logs and written by a thread of its own, with a bounded queue between
+//! them. A standard output that is blocked costs lines, which are counted, and nothing else.
 
 mod line;
 mod values;
@@ -55,8 +55,8 @@ impl fmt::Display for InitError {
         match self {
             Self::Filter { value, problem } => write!(
                 f,
-                "RUST_LOG={value:?} cannot be used: {problem}; expected a level (error, warn, info, debug, trace, \
-                 off) or a list such as passage=debug,passage::adapters=trace"
+                "RUST_LOG={value:?} cannot be used: {problem}; expected a level (error, warn, info, debug, \
+                 trace, off) or a list such as passage=debug,passage::adapters=trace"
             ),
             Self::Taken => f.write_str("logging has been started before"),
             Self::Writer(cause) => write!(f, "the log writer could not be started: {cause}"),
@@ -82,8 +82,8 @@ pub struct Logs {
     queue: Queue,
 }
 
-/// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal, as JSON
-/// otherwise. The filter is that of `RUST_LOG`, or `info`.
+/// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal,
+/// as JSON otherwise. The filter is that of `RUST_LOG`, or `info`.
 ///
 /// # Errors
 ///
@@ -118,8 +118,8 @@ pub fn init() -> Result<Logs, InitError> {
 }
 
 impl Logs {
-    /// Writes what is still queued, until `deadline` at the latest: a blocked standard output does not hold up the
-    /// exit. Says whether all of it was written.
+    /// Writes what is still queued, until `deadline` at the latest: a blocked standard output does not hold
+    /// up the exit. Says whether all of it was written.
     pub fn flush(&self, deadline: Instant) -> bool {
         self.queue.flush(deadline)
     }
@@ -130,8 +130,8 @@ pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, Queue::dropped)
 }
 
-/// The crates whose modules are shown, and asked for, as modules of `passage`: how the program is cut into crates is
-/// none of an operator's business.
+/// The crates whose modules are shown, and asked for, as modules of `passage`: how the program is cut into
+/// crates is none of an operator's business.
 const CRATES: [&str; 2] = ["passage_shards::", "passage_proto::"];
 
 /// The module's name as operators know it.

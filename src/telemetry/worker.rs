@@ -1,8 +1,8 @@
 //! The telemetry thread: merges what shards hand over, and exports the totals.
 //!
-//! Posts are made by a courier, a thread of its own: a collector that hangs keeps boxes from going back to their
-//! shards no longer than a merge takes. While a post is under way no other begins; totals are cumulative, so that an
-//! export left out costs resolution only.
+//! Posts are made by a courier, a thread of its own: a collector that hangs keeps boxes from going back to
+//! their shards no longer than a merge takes. While a post is under way no other begins; totals are
+//! cumulative, so that an export left out costs resolution only.
 
 use std::io;
 use std::sync::Arc;
@@ -119,11 +119,14 @@ impl Worker {
                 },
                 recv(answers) -> answer => match answer {
                     Ok(answer) => self.answered(answer),
-                    // The courier is gone, as only a panic in a library makes it go: no exports but the last one.
+                    // The courier is gone, as only a panic in a library makes it go: no exports but the last
+                    // one.
                     Err(_) => answers = never(),
                 },
                 recv(due) -> _ => next_export = self.begin_export(next_export),
-                recv(self.stop) -> deadline => return deadline.map_or(Flush::Failed, |deadline| self.finish(deadline)),
+                recv(self.stop) -> deadline => {
+                    return deadline.map_or(Flush::Failed, |deadline| self.finish(deadline));
+                }
             }
         }
     }
@@ -133,8 +136,8 @@ impl Worker {
         deltas.give_back();
     }
 
-    /// Gives the courier an export, unless it is still on its way with the last one or the collector wants to be left
-    /// alone. Says when the next export is due.
+    /// Gives the courier an export, unless it is still on its way with the last one or the collector wants to
+    /// be left alone. Says when the next export is due.
     fn begin_export(&mut self, due: Instant) -> Instant {
         let around = self.surroundings();
         let now = Instant::now();
@@ -176,8 +179,8 @@ impl Worker {
         }
     }
 
-    /// Merges what is left and exports it a last time, with what every series really counted. Retries while there is
-    /// time, because no export comes after this one.
+    /// Merges what is left and exports it a last time, with what every series really counted. Retries while
+    /// there is time, because no export comes after this one.
     fn finish(mut self, deadline: Instant) -> Flush {
         while let Ok(deltas) = self.arrivals.try_recv() {
             self.merge(deltas);
@@ -210,7 +213,8 @@ impl Worker {
             };
             let pause = backoff.max(error.retry_after().unwrap_or_default());
             if !error.is_passing() || pause + EXIT_MARGIN >= otlp::remaining(deadline) {
-                warn!(endpoint = export.client.endpoint(), cause = %error, "the last export of metrics was not taken");
+                let endpoint = export.client.endpoint();
+                warn!(endpoint, cause = %error, "the last export of metrics was not taken");
                 return Flush::Failed;
             }
             let _ = after(pause).recv();
@@ -297,7 +301,8 @@ impl Courier {
     }
 }
 
-/// Warns about failures: at the first one, then once in a while with how many there were, and when it is over.
+/// Warns about failures: at the first one, then once in a while with how many there were, and when it is
+/// over.
 struct Complaints {
     endpoint: String,
     failures: u64,
@@ -322,7 +327,7 @@ impl Complaints {
         self.in_a_row += 1;
         if is_due(&mut self.warned) {
             let (endpoint, failures) = (&self.endpoint, self.in_a_row);
-            warn!(endpoint, failures, cause = %error, "metrics were not exported; they go along with the next export");
+            warn!(endpoint, failures, cause = %error, "metrics were not exported; they go along next time");
         }
     }
 

@@ -55,8 +55,8 @@ pub struct Totals {
     pub shed: [u64; Bound::ALL.len()],
     /// Connections ended by a panic.
     pub panics: u64,
-    /// Hand-overs put off because the telemetry thread had not given the last box back. Their counts went along with
-    /// the next one.
+    /// Hand-overs put off because the telemetry thread had not given the last box back. Their counts went
+    /// along with the next one.
     pub deferred: u64,
     /// The longest time between two turns of the shard's loop that had work to do.
     pub loop_lag: Duration,

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Explicit bounds of a histogram in nanoseconds, each the inclusive upper end of its bucket. The last bucket has
-/// none.
+/// Explicit bounds of a histogram in nanoseconds, each the inclusive upper end of its bucket. The last bucket
+/// has none.
 pub type Bounds = [u64; 16];
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
 
-/// Bounds for requests and adapters: 0.1 ms to 10 s. The alerts of the monitoring guide compare with 50 ms and
-/// 0.5 s, so that both are bounds.
+/// Bounds for requests and adapters: 0.1 ms to 10 s. The alerts of the monitoring guide compare with 50 ms
+/// and 0.5 s, so that both are bounds.
 pub const ANSWERS: Bounds = [
     MILLISECOND / 10,
     MILLISECOND / 4,
@@ -52,7 +52,8 @@ pub const RELAYS: Bounds = [
     86_400 * SECOND,
 ];
 
-/// Longest duration that quantiles tell apart, in microseconds: a day. Buckets, sum and extremes know no such end.
+/// Longest duration that quantiles tell apart, in microseconds: a day. Buckets, sum and extremes know no such
+/// end.
 const QUANTILE_MICROSECONDS_MAX: u64 = 86_400_000_000;
 
 /// Durations of one series. Buckets, count, sum and extremes are exact to the nanosecond; quantiles have two
@@ -71,7 +72,11 @@ impl Durations {
     /// No durations yet.
     #[must_use]
     pub fn new(bounds: &'static Bounds) -> Self {
-        #[expect(clippy::expect_used, reason = "constant bounds, and the tests build one")]
+        #[expect(
+            clippy::expect_used,
+            clippy::missing_panics_doc,
+            reason = "constants that the tests build from"
+        )]
         let quantiles =
             Histogram::new_with_bounds(1, QUANTILE_MICROSECONDS_MAX, 2).expect("1 µs to a day is a range");
         Self {
@@ -163,8 +168,8 @@ impl Durations {
         &self.buckets
     }
 
-    /// The duration that this part (0 to 1) of all durations does not exceed, to two significant digits; `None` if
-    /// there are none.
+    /// The duration that this part (0 to 1) of all durations does not exceed, to two significant digits;
+    /// `None` if there are none.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_micros(self.quantiles.value_at_quantile(part)))

@@ -172,7 +172,8 @@ pub fn error_type(error: AskError) -> &'static str {
     }
 }
 
-/// The labels of the connection metrics. `server_address` is a route's name or `other`, never what a client sent.
+/// The labels of the connection metrics. `server_address` is a route's name or `other`, never what a client
+/// sent.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLabels<'a> {
     /// Client address; left out of the labels where `client_ip_label` is off.
@@ -183,8 +184,8 @@ pub struct ConnectionLabels<'a> {
     pub protocol: Option<i32>,
 }
 
-/// The protocol versions of Minecraft: Java Edition's releases since 1.7.2, those before 1.17 one by one: the others
-/// of that range were snapshots. Ascending. Checked against npm `minecraft-data` 3.117.0.
+/// The protocol versions of Minecraft: Java Edition's releases since 1.7.2, those before 1.17 one by one: the
+/// others of that range were snapshots. Ascending. Checked against npm `minecraft-data` 3.117.0.
 const RELEASES: [i32; 29] = [
     4, 5, 47, 107, 108, 109, 110, 210, 315, 316, 335, 338, 340, 393, 401, 404, 477, 480, 485, 490, 498, 573,
     575, 578, 735, 736, 751, 753, 754,

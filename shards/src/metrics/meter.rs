@@ -11,8 +11,9 @@ use super::outlet::Exchange;
 /// How often a shard calls [`Meter::hand_over`].
 pub const HAND_OVER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts for one shard. Every method costs some tens of nanoseconds at most and never blocks; memory is taken when
-/// a series is used for the first time only. When dropped, the meter sends off what it has still counted.
+/// Counts for one shard. Every method costs some tens of nanoseconds at most and never blocks; memory is
+/// taken when a series is used for the first time only. When dropped, the meter sends off what it has still
+/// counted.
 #[derive(Debug)]
 pub struct Meter {
     deltas: Box<Deltas>,
@@ -40,8 +41,8 @@ impl Meter {
         self.deltas.totals_mut().closed += 1;
     }
 
-    /// Counts a connection attempt once its labels are known: when the handshake is read or at its end, whichever
-    /// comes first. Shed and rate-limited attempts count too.
+    /// Counts a connection attempt once its labels are known: when the handshake is read or at its end,
+    /// whichever comes first. Shed and rate-limited attempts count too.
     pub fn connection_attempt(&mut self, labels: &ConnectionLabels<'_>) {
         self.deltas.connection(labels).attempts += 1;
     }
@@ -66,8 +67,9 @@ impl Meter {
         self.deltas.totals_mut().panics += 1;
     }
 
-    /// A status or login was finished. `adapter` is the adapter that gave the answer: the route's status adapter for
-    /// a status, its discovery for a login, [`AdapterType::None`] where the request did not get to a route.
+    /// A status or login was finished. `adapter` is the adapter that gave the answer: the route's status
+    /// adapter for a status, its discovery for a login, [`AdapterType::None`] where the request did not get
+    /// to a route.
     pub fn request(&mut self, kind: RequestType, adapter: AdapterType, success: bool, took: Duration) {
         self.deltas.request(kind, adapter, success).record(took);
     }

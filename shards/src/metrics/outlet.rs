@@ -1,6 +1,6 @@
 //! The way of a shard's counts to the telemetry thread and back.
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::deltas::Deltas;
 use super::meter::Meter;
@@ -31,9 +31,9 @@ impl Default for Options {
 
 /// Where each shard's counts go. Cloned once per shard, which makes its [`Meter`] of it.
 ///
-/// The channel holds as many boxes as there can be, so that it is never full. A shard that has no spare box, because
-/// the telemetry thread has not given one back, goes on counting in the one that it has: it neither waits nor loses
-/// anything.
+/// The channel holds as many boxes as there can be, so that it is never full. A shard that has no spare box,
+/// because the telemetry thread has not given one back, goes on counting in the one that it has: it neither
+/// waits nor loses anything.
 #[derive(Clone, Debug)]
 pub struct Outlet {
     options: Options,
@@ -41,7 +41,8 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// An outlet and the end at which its boxes arrive. Who takes one out gives it back with [`Deltas::give_back`].
+    /// An outlet and the end at which its boxes arrive. Who takes one out gives it back with
+    /// [`Deltas::give_back`].
     #[must_use]
     pub fn new(options: Options) -> (Self, Receiver<Box<Deltas>>) {
         let (deltas, arrivals) = bounded(SHARDS_MAX * BOXES_PER_SHARD);
@@ -81,25 +82,19 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends `current` off and puts an empty box in its place. Leaves it as it is where there is no empty box.
+    /// Sends `current` off and puts an empty box in its place. Leaves it as it is where there is no empty
+    /// box.
     pub(super) fn swap(&mut self, current: &mut Box<Deltas>) {
         if !current.dirty {
             return;
         }
-        let Some(empty) = self.spare.take().or_else(|| self.received()) else {
+        let Some(empty) = self.spare.take().or_else(|| self.spares.try_recv().ok()) else {
             current.totals.deferred += 1;
             return;
         };
         let full = std::mem::replace(current, empty);
         if let Err(TrySendError::Full(full) | TrySendError::Disconnected(full)) = self.deltas.try_send(full) {
             self.spare = Some(std::mem::replace(current, full));
-        }
-    }
-
-    fn received(&self) -> Option<Box<Deltas>> {
-        match self.spares.try_recv() {
-            Ok(empty) => Some(empty),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
         }
     }
 

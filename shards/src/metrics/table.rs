@@ -1,8 +1,9 @@
-//! Bounded tables from label sets to counts. Their keys come from attackers (addresses), so that each table hashes
-//! with its own random seed, holds a fixed number of sets, and counts the rest in slot 0, the overflow.
+//! Bounded tables from label sets to counts. Their keys come from attackers (addresses), so that each table
+//! hashes with its own random seed, holds a fixed number of sets, and counts the rest in slot 0, the
+//! overflow.
 
-/// The secret that decides where keys go. An attacker who does not know it cannot choose keys that collide, and
-/// nothing that a table does can be observed from outside.
+/// The secret that decides where keys go. An attacker who does not know it cannot choose keys that collide,
+/// and nothing that a table does can be observed from outside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seed([u64; 3]);
 

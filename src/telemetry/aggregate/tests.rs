@@ -16,8 +16,8 @@ use crate::telemetry::instruments;
 use crate::telemetry::otlp::message;
 use crate::telemetry::otlp::receiver::{attributes, histograms, metrics, numbers};
 
-/// Name, kind, unit and attribute keys of every metric, in the order of the export. Binding: the monitoring guide's
-/// queries depend on every word.
+/// Name, kind, unit and attribute keys of every metric, in the order of the export. Binding: the monitoring
+/// guide's queries depend on every word.
 const TABLE: &str = "\
 passage_connections_total | monotonic cumulative sum, int | '' | client_ip protocol_version server_address
 passage_connections_active | gauge, int | '' |
@@ -33,7 +33,8 @@ passage_adapter_duration_seconds | cumulative histogram | 's' | adapter_name ada
 passage_targets_discovered | gauge, int | '' |
 passage_target_selections_total | monotonic cumulative sum, int | '' | target_address target_identifier
 passage_target_connections_total | monotonic cumulative sum, int | '' | target_address target_identifier
-passage_target_connection_failures_total | monotonic cumulative sum, int | '' | target_address target_identifier
+passage_target_connection_failures_total | monotonic cumulative sum, int | '' \
+| target_address target_identifier
 passage_relay_bytes_total | monotonic cumulative sum, int | '' | direction
 passage_relay_duration_seconds | cumulative histogram | 's' |
 passage_shard_connections | gauge, int | '' | shard

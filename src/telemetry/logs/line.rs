@@ -117,8 +117,8 @@ impl Sink for SpanFields {
     }
 }
 
-/// A line under way. Of fields with the same key, the first one is written: an event's own before a span's, an inner
-/// span's before an outer one's.
+/// A line under way. Of fields with the same key, the first one is written: an event's own before a span's,
+/// an inner span's before an outer one's.
 struct Line<'a> {
     format: Format,
     out: &'a mut String,
@@ -195,8 +195,8 @@ impl Sink for Line<'_> {
     }
 }
 
-/// The keys that every line has stay its own: a field of that name gets another one. `target` is the module, so that
-/// the server's name goes by its metric label.
+/// The keys that every line has stay its own: a field of that name gets another one. `target` is the module,
+/// so that the server's name goes by its metric label.
 fn unreserved(key: &'static str) -> &'static str {
     match key {
         "target" => "target_identifier",
@@ -233,7 +233,8 @@ impl From<SystemTime> for Timestamp {
 }
 
 impl std::fmt::Display for Timestamp {
-    /// Years that end in March make the leap day the last of its year, and every month's start a linear function.
+    /// Years that end in March make the leap day the last of its year, and every month's start a linear
+    /// function.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (days, second) = (self.seconds / 86_400 + 719_468, self.seconds % 86_400);
         let (era, day_of_era) = (days / 146_097, days % 146_097);

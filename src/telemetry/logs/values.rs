@@ -94,8 +94,8 @@ pub(super) fn quote(out: &mut String, value: fmt::Arguments<'_>) {
     out.push('"');
 }
 
-/// Appends what stands in a JSON string. Everything that is not printable is escaped, so that the line cannot do
-/// anything to a terminal either; what is longer than [`VALUE_BYTES_MAX`] ends in an ellipsis.
+/// Appends what stands in a JSON string. Everything that is not printable is escaped, so that the line cannot
+/// do anything to a terminal either; what is longer than [`VALUE_BYTES_MAX`] ends in an ellipsis.
 pub(super) fn escape(out: &mut String, value: fmt::Arguments<'_>) {
     let mut text = Escaped {
         left: VALUE_BYTES_MAX,
@@ -151,9 +151,10 @@ impl Write for Escaped<'_> {
     }
 }
 
-/// Control characters, line and paragraph separators, and the marks that change the direction of writing. All are in
-/// the basic plane, so that four digits do.
+/// Control characters, line and paragraph separators, and the marks that change the direction of writing. All
+/// are in the basic plane, so that four digits do.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{feff}')
 }

@@ -1,5 +1,5 @@
-//! A collector for tests: a plain HTTP server that decodes what it is sent with the official types and answers in
-//! the way that it is told to.
+//! A collector for tests: a plain HTTP server that decodes what it is sent with the official types and
+//! answers in the way that it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -138,11 +138,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     .map(|seconds| format!("retry-after: {seconds}\r\n"))
                     .unwrap_or_default();
                 let text = "not now\u{1b}[31m";
-                let length = text.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 {status} No\r\n{retry}content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}"
-                );
+                let head = format!("content-type: text/plain\r\ncontent-length: {}", text.len());
+                let _ = write!(stream, "HTTP/1.1 {status} No\r\n{retry}{head}\r\n\r\n{text}");
                 continue;
             }
             Mode::Partial(_) | Mode::Endless => {}
