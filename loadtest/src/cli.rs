@@ -11,6 +11,7 @@ use passage_loadtest::address::parse_target;
 use passage_loadtest::double::Double;
 use passage_loadtest::double::echo::Echo;
 use passage_loadtest::double::status::Status;
+use passage_loadtest::flow::idle::Stage;
 use passage_loadtest::flow::{Hello, Work};
 use passage_loadtest::measure::{self, Outcome, Settings};
 use passage_loadtest::report;
@@ -36,6 +37,32 @@ enum Command {
         load: LoadArgs,
         #[command(flatten)]
         hello: HelloArgs,
+    },
+    /// Messages through a relay to an echo target and back, on kept connections
+    Relay {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        hello: HelloArgs,
+        /// Connections that are kept open; each has one message under way unless --rate is given
+        #[arg(long, default_value_t = 1000)]
+        connections: usize,
+        /// Length of a message
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        bytes: u32,
+    },
+    /// Kept connections without traffic: what each costs the server in memory
+    Idle {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        hello: HelloArgs,
+        /// Connections that are kept open
+        #[arg(long, default_value_t = 10_000)]
+        connections: usize,
+        /// How far they go before they fall silent
+        #[arg(long, value_enum, default_value = "connected")]
+        stage: Stage,
     },
     /// Runs a stand-in for a server until it is interrupted
     Double {
@@ -146,6 +173,21 @@ impl LoadArgs {
         }
     }
 
+    /// Settings for connections that are opened once and kept.
+    fn kept(&self, connections: usize) -> Settings {
+        let pace = match self.settings().pace {
+            Pace::Closed { .. } => Pace::Closed {
+                concurrency: connections,
+            },
+            open @ Pace::Open { .. } => open,
+        };
+        Settings {
+            pace,
+            connections,
+            ..self.settings()
+        }
+    }
+
     fn hello(&self, args: &HelloArgs) -> Hello {
         let host = args.host.clone().unwrap_or_else(|| self.target.ip().to_string());
         Hello {
@@ -159,7 +201,38 @@ impl LoadArgs {
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Status { load, hello } => run_one(&load, &Work::Status(load.hello(&hello))),
+        Command::Status { load, hello } => run_one(
+            &load,
+            load.settings(),
+            &Work::Status {
+                hello: load.hello(&hello),
+            },
+        ),
+        Command::Relay {
+            load,
+            hello,
+            connections,
+            bytes,
+        } => {
+            let work = Work::Relay {
+                hello: load.hello(&hello),
+                message_bytes: bytes as usize,
+            };
+            run_one(&load, load.kept(connections), &work)
+        }
+        Command::Idle {
+            load,
+            hello,
+            connections,
+            stage,
+        } => run_one(
+            &load,
+            load.kept(connections),
+            &Work::Idle {
+                hello: load.hello(&hello),
+                stage,
+            },
+        ),
         Command::Double { kind, listen, pin } => run_double(kind, listen, pin),
     };
     match result {
@@ -172,8 +245,8 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn run_one(load: &LoadArgs, work: &Work) -> std::io::Result<bool> {
-    let outcome = measure::measure(work, &load.settings(), &mut Bar::new(work.name()))?;
+fn run_one(load: &LoadArgs, settings: Settings, work: &Work) -> std::io::Result<bool> {
+    let outcome = measure::measure(work, &settings, &mut Bar::new(work.name()))?;
     let good = !outcome.is_failed();
     publish(&[outcome], load.json.as_ref())?;
     Ok(good)

@@ -2,6 +2,7 @@
 //! [`hold`] keeps them open and exchanges messages on them.
 
 pub(crate) mod churn;
+pub(crate) mod hold;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};

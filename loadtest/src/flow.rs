@@ -1,5 +1,7 @@
 //! The conversations that load is made of: one module each.
 
+pub mod idle;
+pub(crate) mod relay;
 pub mod status;
 
 /// What all flows say in their handshake.
@@ -18,7 +20,24 @@ pub struct Hello {
 #[serde(tag = "flow", rename_all = "snake_case")]
 pub enum Work {
     /// Server-list pings.
-    Status(Hello),
+    Status {
+        /// What the handshake says.
+        hello: Hello,
+    },
+    /// Messages through a relay to an echo target, on kept connections.
+    Relay {
+        /// What the handshake says.
+        hello: Hello,
+        /// Length of a message.
+        message_bytes: usize,
+    },
+    /// Kept connections without traffic.
+    Idle {
+        /// What the handshake says.
+        hello: Hello,
+        /// How far they go first.
+        stage: idle::Stage,
+    },
 }
 
 impl Work {
@@ -26,7 +45,20 @@ impl Work {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Status(_) => "status",
+            Self::Status { .. } => "status",
+            Self::Relay { .. } => "relay",
+            Self::Idle {
+                stage: idle::Stage::Connected,
+                ..
+            } => "idle, connected",
+            Self::Idle {
+                stage: idle::Stage::Handshake,
+                ..
+            } => "idle, handshake",
+            Self::Idle {
+                stage: idle::Stage::Relay,
+                ..
+            } => "idle, relay",
         }
     }
 
@@ -34,7 +66,8 @@ impl Work {
     #[must_use]
     pub fn unit(&self) -> &'static str {
         match self {
-            Self::Status(_) => "connection",
+            Self::Status { .. } | Self::Idle { .. } => "connection",
+            Self::Relay { .. } => "message",
         }
     }
 }

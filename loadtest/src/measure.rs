@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::drive::{Phase, Share, Signals, TICK, churn};
-use crate::flow::{Work, status};
+use crate::drive::{Phase, Share, Signals, TICK, churn, hold};
+use crate::flow::{Work, idle, relay, status};
 use crate::pin;
 use crate::random::Random;
 use crate::schedule::Pace;
@@ -67,8 +67,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// What the server used, if its process is known.
     pub server: Option<Usage>,
-    /// CPU time of the generator itself, in nanoseconds. Near to `elapsed` it is the bottleneck.
-    pub own_cpu_nanoseconds: u64,
+    /// CPU time of the generator itself. Near to `elapsed` times its threads, it is the bottleneck.
+    pub own_cpu: Duration,
 }
 
 impl Outcome {
@@ -142,7 +142,7 @@ pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> i
         tally,
         elapsed,
         server,
-        own_cpu_nanoseconds: own,
+        own_cpu: own,
     })
 }
 
@@ -173,7 +173,27 @@ fn spawn_workers(
 fn drive(work: Work, share: Share, signals: &Signals) -> io::Result<Tally> {
     let random = Random::split(share.seed, share.thread);
     match work {
-        Work::Status(hello) => churn::churn(status::StatusFlow::new(&hello, random), share, signals),
+        Work::Status { hello } => churn::churn(status::StatusFlow::new(&hello, random), share, signals),
+        Work::Relay { hello, message_bytes } => hold::hold(
+            relay::RelayTalk {
+                hello,
+                message_bytes: Some(message_bytes),
+            },
+            share,
+            signals,
+        ),
+        Work::Idle {
+            hello,
+            stage: idle::Stage::Relay,
+        } => hold::hold(
+            relay::RelayTalk {
+                hello,
+                message_bytes: None,
+            },
+            share,
+            signals,
+        ),
+        Work::Idle { hello, stage } => hold::hold(idle::IdleTalk { hello, stage }, share, signals),
     }
 }
 
@@ -214,7 +234,7 @@ struct Readings {
     before: Option<Reading>,
     after: Option<Reading>,
     peak: Memory,
-    own: u64,
+    own: Duration,
 }
 
 /// A run under way.
@@ -234,7 +254,7 @@ impl Run<'_> {
         let warm_at = Instant::now() + self.settings.warmup;
         self.wait_for(watcher, |_| Instant::now() >= warm_at);
 
-        let own_before = server::read(std::process::id())?;
+        let own_before = server::read_cpu(std::process::id())?;
         let mut before = self.read_server()?;
         let start = Instant::now();
         self.signals.advance(Phase::Measuring);
@@ -244,7 +264,7 @@ impl Run<'_> {
             run.signals.drained.load(Ordering::Acquire) >= run.workers.len()
         });
         let after = self.read_server()?;
-        let own = server::read(std::process::id())?.cpu_since(&own_before);
+        let own = server::read_cpu(std::process::id())?.saturating_sub(own_before);
 
         // CPU counts from when load was measured, memory from before the first connection.
         if let (Some(before), Some(empty)) = (&mut before, &empty) {

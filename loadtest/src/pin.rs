@@ -31,13 +31,16 @@ pub fn allowed_cpus() -> Vec<usize> {
         .collect()
 }
 
-/// Raises the limit of open files as far as it goes without privileges, and gives it.
+/// More files than any run here needs.
+const FILES_MAX: u64 = 262_144;
+
+/// Raises the limit of open files, with privileges beyond the hard limit, and gives what it is then.
 #[must_use]
 pub fn raise_file_limit() -> usize {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE);
-    let raised = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
-    let soft = raised
-        .or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft))
-        .unwrap_or(1024);
-    usize::try_from(soft).unwrap_or(usize::MAX)
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let wanted = [hard.max(FILES_MAX), hard];
+    let raised = wanted
+        .into_iter()
+        .find(|limit| setrlimit(Resource::RLIMIT_NOFILE, *limit, *limit).is_ok());
+    usize::try_from(raised.unwrap_or(soft)).unwrap_or(usize::MAX)
 }

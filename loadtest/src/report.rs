@@ -5,6 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
+use crate::flow::Work;
 use crate::measure::Outcome;
 use crate::schedule::Pace;
 
@@ -26,7 +27,14 @@ pub fn table(outcomes: &[Outcome]) -> String {
         .set_content_arrangement(ContentArrangement::Disabled);
     let mut header = vec!["work", "pace", "units", "failed", "per second"];
     header.extend(QUANTILES.map(|(name, _)| name));
-    header.extend(["CPU/unit", "cores", "RSS before", "RSS peak", "load cores"]);
+    header.extend([
+        "CPU/unit",
+        "cores",
+        "RSS before",
+        "RSS peak",
+        "memory/conn",
+        "load cores",
+    ]);
     table.set_header(header);
     for outcome in outcomes {
         table.add_row(row(outcome));
@@ -53,8 +61,27 @@ fn row(outcome: &Outcome) -> Vec<String> {
     cells.push(text(server.map(|usage| format!("{:.2}", usage.cores))));
     cells.push(text(server.map(|usage| mebibytes(usage.memory_before.resident))));
     cells.push(text(server.map(|usage| mebibytes(usage.memory_peak.resident))));
+    cells.push(text(
+        memory_per_connection(outcome).map(|bytes| format!("{bytes:.0} B")),
+    ));
     cells.push(format!("{:.2}", own_cores(outcome)));
     cells
+}
+
+/// Private memory that each kept connection added to the server, in bytes.
+#[expect(clippy::cast_precision_loss, reason = "a process has less than 2^53 bytes")]
+fn memory_per_connection(outcome: &Outcome) -> Option<f64> {
+    let connections = match outcome.work {
+        Work::Idle { .. } => outcome.tally.completed,
+        Work::Relay { .. } => outcome.settings.connections as u64,
+        Work::Status { .. } => 0,
+    };
+    let usage = outcome.server.as_ref().filter(|_| connections > 0)?;
+    let (before, after) = (
+        usage.memory_before.private as f64,
+        usage.memory_after.private as f64,
+    );
+    Some((after - before).max(0.0) / connections as f64)
 }
 
 /// Everything that is known about a run, its settings and seed included.
@@ -88,6 +115,7 @@ pub fn json(outcome: &Outcome) -> Value {
         "per_second": outcome.throughput(),
         "latency_microseconds": latency,
         "server": outcome.server,
+        "server_bytes_per_connection": memory_per_connection(outcome),
         "load_cores": own_cores(outcome),
     })
 }
@@ -101,9 +129,8 @@ pub fn failures(outcome: &Outcome) -> Vec<String> {
         .collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are below 2^53")]
 fn own_cores(outcome: &Outcome) -> f64 {
-    outcome.own_cpu_nanoseconds as f64 / 1e9 / outcome.elapsed.as_secs_f64().max(1e-9)
+    outcome.own_cpu.as_secs_f64() / outcome.elapsed.as_secs_f64().max(1e-9)
 }
 
 fn microseconds(duration: Duration) -> f64 {

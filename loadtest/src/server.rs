@@ -111,14 +111,6 @@ fn parse_memory(rollup: &str) -> Memory {
     memory
 }
 
-impl Reading {
-    /// CPU nanoseconds since an earlier reading.
-    #[must_use]
-    pub fn cpu_since(&self, before: &Self) -> u64 {
-        u64::try_from(self.cpu.saturating_sub(before.cpu).as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
 /// What was used between two readings, for so many units.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a count of units is far below 2^53")]
@@ -126,7 +118,7 @@ pub fn usage(before: &Reading, after: &Reading, peak: Memory, units: u64) -> Usa
     let cpu = after.cpu.saturating_sub(before.cpu);
     let elapsed = after.at.saturating_duration_since(before.at);
     Usage {
-        cpu_nanoseconds: after.cpu_since(before),
+        cpu_nanoseconds: u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX),
         cores: cpu.as_secs_f64() / elapsed.as_secs_f64().max(1e-9),
         cpu_microseconds_per_unit: (units > 0).then(|| cpu.as_secs_f64() * 1e6 / units as f64),
         memory_before: before.memory,

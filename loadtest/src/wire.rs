@@ -66,7 +66,7 @@ impl Frames {
     ///
     /// # Errors
     /// [`Kind::Malformed`] if the length or the id is not a VarInt in its bounds.
-    pub fn next(&mut self) -> Result<Option<(i32, Reader<'_>)>, Failure> {
+    pub fn take(&mut self) -> Result<Option<(i32, Reader<'_>)>, Failure> {
         let pending = self.bytes.get(self.read..).unwrap_or_default();
         let mut reader = Reader(pending);
         let Some(length) = reader.varint_if_whole()? else {
@@ -245,7 +245,7 @@ mod tests {
             let mut ids = Vec::new();
             for part in [&stream[..cut], &stream[cut..]] {
                 frames.push(part);
-                while let Some((id, _)) = frames.next().expect("well-formed") {
+                while let Some((id, _)) = frames.take().expect("well-formed") {
                     ids.push(id);
                 }
             }
@@ -258,7 +258,7 @@ mod tests {
         for bytes in [&[0x00][..], &[0xff, 0xff, 0xff, 0xff, 0x0f]] {
             let mut frames = Frames::default();
             frames.push(bytes);
-            assert!(frames.next().is_err());
+            assert!(frames.take().is_err());
         }
     }
 }

@@ -1,21 +1,58 @@
 //! The I/O engine: one raw io_uring per shard, owned by one task of the executor.
+//!
+//! [`Engine::run`] is that task, the pump. Each turn it submits what was asked for, waits for completions, lets them change
+//! the state (`core`), and then wakes tasks and runs callbacks; see the modules for the parts.
+//!
+//! Architecture invariants. Memory and descriptors that an operation uses belong to a slot, and a slot lives until its last
+//! operation has completed: futures may be dropped at any time. No foreign code runs while the core is borrowed. Receive
+//! buffers belong to the shard: whoever cannot use received bytes at once copies them and gives the buffer back, so that slow
+//! peers and tasks cannot starve the others.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::ops::Deref;
-use std::os::fd::OwnedFd;
+mod buffers;
+mod calls;
+mod connect;
+mod core;
+mod error;
+mod listen;
+mod pool;
+mod pump;
+mod relay;
+mod ring;
+mod slot;
+mod socket;
+mod tag;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod wake;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use self::core::Core;
+pub use self::error::EngineError;
+pub use self::listen::{Accept, Listening};
+pub use self::relay::{RelayEnd, RelayReport};
+use self::slot::Face;
+pub use self::socket::{Chunk, Event, Next, Notifier, Send, Socket};
+use self::tag::Key;
+pub use self::wake::RemoteWaker;
+use self::wake::Signal;
 
 /// Sizes of an engine. The defaults are the measured ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Entries of the submission queue.
+    /// Entries of the submission queue, at most 32 768.
     pub entries: u32,
-    /// Entries of the completion queue.
+    /// Entries of the completion queue, at most 65 536.
     pub completions: u32,
-    /// How many receive buffers the shard has; a power of two.
+    /// How many receive buffers the shard has: rounded up to a power of two, at most 32 768.
     pub buffers: u16,
     /// Size of one receive buffer, in bytes.
     pub buffer_bytes: u16,
@@ -32,24 +69,24 @@ impl Default for Settings {
     }
 }
 
-/// Why there is no engine. Displays what is missing and what to do about it.
-#[derive(Debug)]
-pub enum EngineError {
-    /// io_uring may not be used here (seccomp, `kernel.io_uring_disabled`).
-    Forbidden,
-    /// The kernel has no io_uring or lacks an operation.
-    KernelTooOld,
-    /// `RLIMIT_MEMLOCK` is too small.
-    MemoryLock,
-    /// Another error, while doing this.
-    Io(&'static str, io::Error),
-}
-
 /// One shard's I/O. Cheap to clone; stays on its thread.
 #[derive(Clone)]
 pub struct Engine {
-    _core: Rc<()>,
+    shared: Rc<Shared>,
 }
+
+struct Shared {
+    core: RefCell<Core>,
+    now: Cell<Instant>,
+    signal: Arc<Signal>,
+    /// Written by the ring while the pump is parked.
+    rung: OwnedFd,
+    /// The pump's waker while it is parked.
+    parked: Cell<Option<Waker>>,
+    on_wake: RefCell<Option<OnWake>>,
+}
+
+type OnWake = Rc<RefCell<Box<dyn FnMut()>>>;
 
 impl Engine {
     /// Makes an engine. Call it on the executor's thread.
@@ -57,286 +94,133 @@ impl Engine {
     /// # Errors
     ///
     /// Says what the kernel or the environment lacks.
-    pub fn new(_settings: Settings) -> Result<Self, EngineError> {
-        todo!()
+    pub fn new(settings: Settings) -> Result<Self, EngineError> {
+        let signal = Arc::new(Signal::new().map_err(|error| EngineError::Io("make an eventfd", error))?);
+        let rung = wake::eventfd().map_err(|error| EngineError::Io("make an eventfd", error))?;
+        let mut core = Core::new(settings, signal.clone())?;
+        core.ring.register_eventfd(rung.as_fd())?;
+        let now = Cell::new(core.now);
+        let core = RefCell::new(core);
+        let on_wake = RefCell::new(None);
+        Ok(Self {
+            shared: Rc::new(Shared {
+                core,
+                now,
+                signal,
+                rung,
+                parked: Cell::new(None),
+                on_wake,
+            }),
+        })
     }
 
-    /// Tries io_uring with a tiny ring, before any executor exists: glommio panics where it is forbidden.
+    /// Tries io_uring with a tiny engine, before any executor exists: glommio panics where io_uring is forbidden.
     ///
     /// # Errors
     ///
     /// Says what the kernel or the environment lacks.
     pub fn probe() -> Result<(), EngineError> {
-        todo!()
+        let settings = Settings {
+            entries: 8,
+            completions: 16,
+            buffers: 1,
+            buffer_bytes: 4096,
+        };
+        Self::new(settings).map(drop)
     }
 
-    /// Runs the engine: ends after [`stop`](Self::stop) once every operation has completed. Spawn it once, in the
-    /// task queue of the connections.
-    pub async fn run(&self) {
-        todo!()
-    }
-
-    /// Closes all that is open and lets [`run`](Self::run) end.
+    /// Begins the end, so that [`run`](Self::run) ends: closes listeners, aborts relays, ends lingering, and lets every
+    /// operation on a [`Socket`] fail. `run` goes on until the tasks have dropped their sockets.
     pub fn stop(&self) {
-        todo!()
+        self.with(Core::stop);
     }
 
     /// The time, refreshed once a turn of the engine.
     #[must_use]
     pub fn now(&self) -> Instant {
-        todo!()
+        self.shared.now.get()
     }
 
     /// Wakes this shard from any thread.
     #[must_use]
     pub fn waker(&self) -> RemoteWaker {
-        todo!()
+        RemoteWaker::new(self.shared.signal.clone())
     }
 
     /// Sets what runs on the shard after a [`RemoteWaker::wake`]; it drains the shard's mailbox. May call the engine.
-    pub fn on_wake(&self, _callback: Box<dyn FnMut()>) {
-        todo!()
+    pub fn on_wake(&self, callback: Box<dyn FnMut()>) {
+        *self.shared.on_wake.borrow_mut() = Some(Rc::new(RefCell::new(callback)));
     }
 
-    /// Accepts connections until [`Listening::close`] or a fatal error. The callback may call the engine and spawn.
-    pub fn listen(&self, _listener: TcpListener, _on_accept: Box<dyn FnMut(Accept)>) -> Listening {
-        todo!()
-    }
-
-    /// Takes an accepted socket. Nothing is armed until it is first asked for.
-    #[must_use]
-    pub fn adopt(&self, _socket: OwnedFd) -> Socket {
-        todo!()
-    }
-
-    /// Connects to `to`, with `TCP_NODELAY`.
+    /// Waits until `deadline`, coarsely: some tens of milliseconds late at most, never early. Cancel-safe.
     ///
-    /// # Errors
-    ///
-    /// The kernel's error, or [`io::ErrorKind::TimedOut`] at the deadline.
-    pub async fn connect(&self, _to: SocketAddr, _deadline: Instant) -> io::Result<Socket> {
-        todo!()
+    /// Use this and not the executor's timers: while the engine waits in its ring the executor does not look at its own.
+    pub fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep {
+            engine: self.clone(),
+            deadline,
+            key: None,
+        }
     }
 
-    /// Waits until `deadline`, coarsely (some tens of milliseconds late at most). Cancel-safe.
+    /// Relays bytes both ways until both directions ended, a side fails, or nothing moved for `idle`.
     ///
-    /// Use this instead of the executor's timers: while the engine waits in its ring the executor does not look at its own.
-    pub async fn sleep_until(&self, _deadline: Instant) {
-        todo!()
-    }
-
-    /// Relays bytes both ways until both directions ended, one fails, or nothing came for `idle`. `first` goes to the
-    /// target before anything else, then what the client has sent in the meantime. `on_end` runs exactly once, after
-    /// both sockets are closed; it may call the engine.
+    /// `first` goes to the target before anything else, then what the client has sent in the meantime. The end of one
+    /// side's stream is passed on once everything before it is. When a side breaks, what came from it is still delivered.
+    /// `on_end` runs exactly once, when the engine has let go of both sockets (they may linger); it may call the engine.
     pub fn relay(
         &self,
-        _client: Socket,
-        _target: Socket,
-        _first: Vec<u8>,
-        _idle: Duration,
-        _on_end: Box<dyn FnOnce(RelayReport)>,
+        client: Socket,
+        target: Socket,
+        first: Vec<u8>,
+        idle: Duration,
+        on_end: Box<dyn FnOnce(RelayReport)>,
     ) {
-        todo!()
+        let keys = [client.release(), target.release()];
+        self.with(|core| core.start_relay(keys, first, idle, on_end));
     }
 
     /// Ends all relays now; each reports [`RelayEnd::Aborted`].
     pub fn abort_relays(&self) {
-        todo!()
+        self.with(Core::abort_relays);
     }
 
-    /// Sockets that are open now, those that linger after [`Socket::finish`] and those of relays included: what
-    /// admission has to count.
+    /// Descriptors that the engine holds open now, listeners and sockets that linger included: what admission has to count.
     #[must_use]
     pub fn open_sockets(&self) -> usize {
-        todo!()
+        self.shared.core.borrow().slots.open()
     }
 
-    /// What the engine has done so far.
+    /// What the engine has done so far and holds now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        todo!()
-    }
-}
-
-/// Wakes a shard from any thread. Coalesced: many wakes before the shard looks cost one system call.
-#[derive(Clone, Debug)]
-pub struct RemoteWaker {
-    _shared: Arc<()>,
-}
-
-impl RemoteWaker {
-    /// Ends the engine's wait at once and runs its `on_wake` callback. Never blocks.
-    pub fn wake(&self) {
-        todo!()
-    }
-}
-
-/// What a listener has to say.
-#[derive(Debug)]
-pub enum Accept {
-    /// A connection. `TCP_NODELAY` is as on the listener. Dropping it closes it.
-    Socket(OwnedFd),
-    /// Too few file descriptors, too little memory, or a connection that failed before it was accepted. The engine pauses
-    /// and goes on by itself.
-    Transient(io::Error),
-    /// The listener is of no use any more and was closed.
-    Fatal(io::Error),
-}
-
-/// A listener at work. Dropping it closes it.
-pub struct Listening {
-    _engine: Engine,
-}
-
-impl Listening {
-    /// Stops accepting and closes the listening socket. Sockets that were accepted before still reach the callback.
-    pub fn close(self) {
-        todo!()
-    }
-}
-
-/// An open TCP connection. Dropping it closes it at once; see [`finish`](Self::finish) for the gentle way.
-pub struct Socket {
-    engine: Engine,
-}
-
-impl Socket {
-    /// Waits for what happens next. Cancel-safe: what was received and not returned is kept.
-    ///
-    /// Without `want_input` only little of what the peer sends is taken from the kernel, and nothing of it is returned;
-    /// [`Event::Ended`] and [`Event::Failed`] are still reported once all input before them has been taken.
-    pub async fn next(&mut self, _want_input: bool, _deadline: Option<Instant>) -> Event {
-        todo!()
+        let core = self.shared.core.borrow();
+        Stats {
+            sockets: core.slots.open(),
+            relays: core.relays.len(),
+            buffers_used: usize::from(core.buffers.leased()),
+            spilled: core.spilled,
+            ..core.stats
+        }
     }
 
-    /// Makes another task (or a callback) on this shard interrupt [`next`](Self::next).
+    /// The longest turn since the last call: from the end of one wait to the beginning of the next, and so how late the shard
+    /// may have been for anybody.
     #[must_use]
-    pub fn notifier(&self) -> Notifier {
-        todo!()
+    pub fn take_lag(&self) -> Duration {
+        self.with(|core| std::mem::take(&mut core.lag))
     }
 
-    /// Sends all of `bytes`. The engine owns them until the kernel has taken them, even if this future is dropped; a later
-    /// `send` then waits for its turn.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's error, or [`io::ErrorKind::TimedOut`] at the deadline; the stream is useless after either.
-    pub async fn send(&mut self, _bytes: Vec<u8>, _deadline: Option<Instant>) -> io::Result<()> {
-        todo!()
+    /// Runs `f` on the core. Whatever it asks for is submitted by the pump.
+    fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.shared.core.borrow_mut();
+        let result = f(&mut core);
+        if core.parked && core.has_work() {
+            drop(core);
+            self.shared.unpark();
+        }
+        result
     }
-
-    /// An empty, pooled vector for the next [`send`](Self::send), which gives it back.
-    #[must_use]
-    pub fn take_buffer(&self) -> Vec<u8> {
-        todo!()
-    }
-
-    /// Ends the connection so that the peer reads all that was sent: shuts the write side, discards input until the peer
-    /// ends too, at most `linger` long and a bounded number of bytes, then closes. Returns at once; the engine does the rest.
-    pub fn finish(self, _linger: Duration) {
-        todo!()
-    }
-
-    /// The peer's address.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the connection was reset before.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        todo!()
-    }
-
-    /// The local address.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's error.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        todo!()
-    }
-
-    /// The engine that this socket belongs to.
-    #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-}
-
-/// What [`Socket::next`] waited for.
-#[derive(Debug)]
-pub enum Event {
-    /// Some bytes.
-    Received(Chunk),
-    /// The peer will send no more.
-    Ended,
-    /// The connection is broken.
-    Failed(io::Error),
-    /// The deadline has passed.
-    Deadline,
-    /// A [`Notifier::notify`] came.
-    Notified,
-}
-
-/// Received bytes. Holds one of the shard's few receive buffers: drop it soon.
-pub struct Chunk {
-    _engine: Engine,
-}
-
-impl Deref for Chunk {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &[]
-    }
-}
-
-impl std::fmt::Debug for Chunk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Chunk({} bytes)", self.len())
-    }
-}
-
-/// Interrupts one socket's [`Socket::next`]. Harmless after the socket has gone.
-#[derive(Clone)]
-pub struct Notifier {
-    _engine: Engine,
-}
-
-impl Notifier {
-    /// Makes the current, else the next, [`Socket::next`] return [`Event::Notified`]. Several before that count as one.
-    pub fn notify(&self) {
-        todo!()
-    }
-}
-
-/// What became of a relay.
-#[derive(Clone, Copy, Debug)]
-pub struct RelayReport {
-    /// Bytes that the target's socket took, `first` included.
-    pub to_target: u64,
-    /// Bytes that the client's socket took.
-    pub to_client: u64,
-    /// From the hand-over to the end.
-    pub took: Duration,
-    /// Why it ended.
-    pub end: RelayEnd,
-}
-
-/// Why a relay ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelayEnd {
-    /// The client ended first, and then the target.
-    ClientClosed,
-    /// The target ended first, and then the client.
-    TargetClosed,
-    /// Nothing came from either for the idle timeout.
-    Idle,
-    /// The client's connection broke.
-    ClientFailed,
-    /// The target's connection broke.
-    TargetFailed,
-    /// [`Engine::abort_relays`], [`Engine::stop`], or a bug of ours that was caught.
-    Aborted,
 }
 
 /// What an engine has done so far, and what it holds now.
@@ -356,21 +240,54 @@ pub struct Stats {
     pub relayed_to_target: u64,
     /// Bytes relayed to clients, counted as they go.
     pub relayed_to_client: u64,
-    /// Sockets that are open now, those that linger included.
+    /// Descriptors that are open now, listeners and lingering sockets included.
     pub sockets: usize,
     /// Relays that are open now.
     pub relays: usize,
     /// Receive buffers that are in use now.
     pub buffers_used: usize,
-    /// The longest time that one turn's completions and the tasks they woke took since the last call of
-    /// [`Engine::take_lag`].
-    pub lag: Duration,
+    /// Bytes that relays hold now because their sinks are slow, the receive buffers not counted.
+    pub spilled: usize,
 }
 
-impl Engine {
-    /// The longest turn since the last call: how late the shard may have been for anybody.
-    #[must_use]
-    pub fn take_lag(&self) -> Duration {
-        todo!()
+/// The future of [`Engine::sleep_until`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sleep {
+    engine: Engine,
+    deadline: Instant,
+    key: Option<Key>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self {
+            engine,
+            deadline,
+            key,
+        } = self.get_mut();
+        engine.with(|core| {
+            let due = core.clock.tick_after(*deadline);
+            if due <= core.tick {
+                return Poll::Ready(());
+            }
+            *key = key.or_else(|| core.slots.insert(None, Face::Sleeper));
+            if let Some(key) = *key
+                && let Some(slot) = core.slots.slot(key)
+            {
+                slot.waker = Some(context.waker().clone());
+                core.timers.set(key.index, due);
+            }
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.engine.with(|core| core.close(key));
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Service for Status {
     ) -> bool {
         frames.push(bytes);
         loop {
-            match frames.next() {
+            match frames.take() {
                 Ok(None) => return true,
                 // The handshake: whatever its intent, a ping is all there is.
                 Ok(Some((0x00, _))) if !*greeted => *greeted = true,

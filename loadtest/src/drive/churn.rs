@@ -140,7 +140,8 @@ impl<F: Flow> Churn<'_, F> {
                 self.stop = Some(now);
                 return;
             }
-            if self.event_loop.len() >= self.share.in_flight_max {
+            let failed = self.tally.failed() > self.share.failures_max;
+            if failed || self.event_loop.len() >= self.share.in_flight_max {
                 return;
             }
             let start = match &self.supply {

@@ -71,7 +71,7 @@ pub(crate) struct StatusConversation {
 impl Conversation for StatusConversation {
     fn receive(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Result<Progress, Failure> {
         self.frames.push(bytes);
-        while let Some((id, body)) = self.frames.next()? {
+        while let Some((id, body)) = self.frames.take()? {
             match (id, self.pinged) {
                 (0x00, false) => {
                     verify_response(body, &mut self.verified.borrow_mut())?;

@@ -1,0 +1,143 @@
+//! The pump: the one task that turns the ring and, when nothing happens, sleeps inside the executor.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::yield_now;
+use glommio::timer::Timer;
+
+use super::wake::Bell;
+use super::{Engine, Shared};
+
+/// How long a busy pump waits in its ring. While it does, the executor does nothing else.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// Waits without any completion after which the pump parks.
+const EMPTY_MAX: u32 = 3;
+
+/// The longest sleep inside the executor.
+const PARK_MAX: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Runs the engine: ends after [`stop`](Self::stop) once everything is closed. Spawn it once, in the task queue of the
+    /// connections.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel refuses the ring's system call, which only a bug can bring about.
+    pub async fn run(&self) {
+        #[expect(
+            clippy::expect_used,
+            reason = "a shard that cannot sleep is of no use; duplicating fails at start or never"
+        )]
+        let mut bell =
+            Bell::new(std::os::fd::AsFd::as_fd(&self.shared.rung)).expect("an eventfd to duplicate");
+        let mut empty = 0;
+        while !self.with(|core| core.is_over()) {
+            let wait = self.with(|core| (!core.has_callbacks()).then_some(WAIT));
+            let completed = self.turn(wait);
+            empty = if completed > 0 || wait.is_none() {
+                0
+            } else {
+                empty + 1
+            };
+            let woken = self.run_callbacks();
+            yield_now().await;
+            if woken {
+                // Tasks that the woken ones have woken come before the next wait too.
+                yield_now().await;
+            }
+            if empty >= EMPTY_MAX {
+                self.park(&mut bell).await;
+                empty = 0;
+            }
+        }
+        self.turn(None);
+        self.run_callbacks();
+    }
+
+    /// One turn of the ring; refreshes the clock.
+    fn turn(&self, wait: Option<Duration>) -> usize {
+        let mut core = self.shared.core.borrow_mut();
+        let turned = core.turn(wait);
+        self.shared.now.set(core.now);
+        match turned {
+            Ok(completed) => completed,
+            Err(error) => panic!("io_uring_enter failed: {error}"),
+        }
+    }
+
+    /// Wakes tasks and runs callbacks, outside of the core. Whether there were any.
+    fn run_callbacks(&self) -> bool {
+        let (mut wakes, mut calls) =
+            self.with(|core| (std::mem::take(&mut core.wakes), std::mem::take(&mut core.calls)));
+        let any = !wakes.is_empty() || !calls.is_empty();
+        while !wakes.is_empty() || !calls.is_empty() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                wakes.drain(..).for_each(std::task::Waker::wake);
+                while let Some(call) = calls.pop_front() {
+                    call.run(self);
+                }
+            }));
+            if outcome.is_err() {
+                self.with(|core| core.stats.panics += 1);
+            }
+        }
+        self.with(|core| {
+            if core.wakes.is_empty() {
+                core.wakes = wakes;
+            }
+            if core.calls.is_empty() {
+                core.calls = calls;
+            }
+        });
+        any
+    }
+
+    /// Sleeps inside the executor until a completion, a timer, or an operation of a task of this shard.
+    async fn park(&self, bell: &mut Bell) {
+        let sleep = self.with(|core| {
+            core.ring.notify(true);
+            // Whatever came before the switch is seen by this turn, whatever comes after it rings the bell.
+            let due = core.timers.next().map(|tick| core.clock.instant(tick));
+            due.map_or(PARK_MAX, |due| {
+                due.saturating_duration_since(Instant::now()).min(PARK_MAX)
+            })
+        });
+        if self.turn(None) == 0 && !self.with(|core| core.has_work()) {
+            self.with(|core| core.stats.parks += 1);
+            let mut timer = pin!(Timer::new(sleep));
+            poll_fn(|context| {
+                if self.with(|core| core.has_work()) {
+                    return Poll::Ready(());
+                }
+                self.shared.parked.set(Some(context.waker().clone()));
+                self.shared.core.borrow_mut().parked = true;
+                match bell.poll(context) {
+                    Poll::Ready(()) => Poll::Ready(()),
+                    Poll::Pending => timer.as_mut().poll(context).map(drop),
+                }
+            })
+            .await;
+            self.shared.parked.take();
+        }
+        self.with(|core| {
+            core.parked = false;
+            core.ring.notify(false);
+            core.now = Instant::now();
+            self.shared.now.set(core.now);
+        });
+    }
+}
+
+impl Shared {
+    /// Ends the pump's sleep, if it sleeps.
+    pub(super) fn unpark(&self) {
+        if let Some(waker) = self.parked.take() {
+            waker.wake();
+        }
+    }
+}

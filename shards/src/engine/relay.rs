@@ -1,0 +1,452 @@
+//! The relay: bytes between two sockets, driven by completions, without tasks or futures.
+//!
+//! Each direction is a [`Way`] into one side. Received buffers are sent as they are; only when the sink is slow are bytes
+//! copied out of the shard's buffers, merged, and sent from there. Above [`HIGH_WATER`] the source is not received from.
+
+use std::time::{Duration, Instant};
+
+use super::buffers::{Buffers, Lease};
+use super::calls::Call;
+use super::core::Core;
+use super::pool::Pool;
+use super::slot::{Face, Outgoing, Side};
+use super::tag::Key;
+use super::timers::ticks;
+
+/// Bytes waiting in one direction above which its source is not received from.
+const HIGH_WATER: usize = 128 * 1024;
+
+/// Bytes waiting in one direction at or below which its source is received from again.
+const LOW_WATER: usize = 32 * 1024;
+
+/// Bytes that all relays of a shard may hold outside of the shard's buffers before [`LOW_WATER`] is the high-water mark.
+const SPILLED_MAX: usize = 64 * 1024 * 1024;
+
+/// Receive buffers that wait in one direction at most; what comes then is copied.
+const PIECES_MAX: usize = 4;
+
+/// Waiting pieces of together at most this many bytes are sent as one.
+const MERGED_MAX: usize = 8 * 1024;
+
+/// How long a side that ended well may take to read the rest.
+const LINGER: Duration = Duration::from_secs(5);
+
+const _: () = assert!(LOW_WATER < HIGH_WATER && HIGH_WATER < SPILLED_MAX);
+
+/// What became of a relay.
+#[derive(Clone, Copy, Debug)]
+pub struct RelayReport {
+    /// Bytes that the target's socket took, the replayed ones included.
+    pub to_target: u64,
+    /// Bytes that the client's socket took.
+    pub to_client: u64,
+    /// From the hand-over to the end.
+    pub took: Duration,
+    /// Why it ended.
+    pub end: RelayEnd,
+}
+
+/// Why a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayEnd {
+    /// The client ended first, and then the target.
+    ClientClosed,
+    /// The target ended first, and then the client.
+    TargetClosed,
+    /// Nothing moved in either direction for the idle timeout.
+    Idle,
+    /// The client's connection broke.
+    ClientFailed,
+    /// The target's connection broke.
+    TargetFailed,
+    /// The engine was told to end it, or a bug of ours was caught.
+    Aborted,
+}
+
+/// Runs when a relay has ended.
+pub(super) type OnEnd = Box<dyn FnOnce(RelayReport)>;
+
+/// Two sockets and what is on its way between them.
+pub(super) struct Relay {
+    /// The slots of the sides that are still open.
+    sides: [Option<Key>; 2],
+    /// The directions, by the side that they lead into.
+    ways: [Way; 2],
+    /// Ticks without any movement after which the relay ends.
+    idle: u64,
+    /// The tick of the last movement.
+    moved: u64,
+    started: Instant,
+    end: Option<RelayEnd>,
+    on_end: OnEnd,
+}
+
+/// One direction. What is being sent belongs to the sink's slot, the rest waits here.
+#[derive(Default)]
+struct Way {
+    /// Waiting, in order: first these,
+    pieces: [Option<Lease>; PIECES_MAX],
+    /// then these.
+    spill: Vec<u8>,
+    /// Bytes waiting or being sent.
+    waiting: usize,
+    /// How many of them were copied out of the shard's buffers.
+    copied: usize,
+    /// Bytes that the sink took.
+    taken: u64,
+    /// Too much is waiting: the source is not received from.
+    paused: bool,
+    /// The source will bring no more.
+    ended: bool,
+    /// The sink was told so.
+    shut: bool,
+}
+
+impl Core {
+    /// Begins a relay between two slots that have an owner. `first` goes to the target before anything else.
+    pub(super) fn start_relay(&mut self, keys: [Key; 2], first: Vec<u8>, idle: Duration, on_end: OnEnd) {
+        let mut ways = <[Way; 2]>::default();
+        ways[Side::Target as usize].spill(&first);
+        self.spilled += first.len();
+        self.pool.put(first);
+        let sides = keys.map(Some);
+        let idle = ticks(idle).max(1);
+        let (moved, started) = (self.tick, self.now);
+        let relay = Relay {
+            sides,
+            ways,
+            idle,
+            moved,
+            started,
+            end: None,
+            on_end,
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
+        let index = self.relays.insert(relay) as u32;
+        for side in Side::BOTH {
+            self.join_relay(index, side, keys[side as usize]);
+        }
+        for side in Side::BOTH {
+            match self
+                .slots
+                .slot(keys[side as usize])
+                .map(|slot| (slot.errno, slot.flags.ended))
+            {
+                Some((0, false)) => {}
+                Some((0, true)) => self.relay_ended(index, side),
+                Some(_) | None => self.relay_broken(index, side),
+            }
+            self.launch(index, side);
+            self.relay_resume(index, side);
+        }
+    }
+
+    /// Ends all relays at once.
+    pub(super) fn abort_relays(&mut self) {
+        let open: Vec<usize> = self.relays.iter().map(|(index, _)| index).collect();
+        for index in open {
+            #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
+            self.abort_relay(index as u32);
+        }
+    }
+
+    /// Ends a relay at once.
+    pub(super) fn abort_relay(&mut self, index: u32) {
+        self.cut_relay(index, RelayEnd::Aborted);
+    }
+
+    /// The timer of one of the sides has fired.
+    pub(super) fn relay_idle(&mut self, index: u32, slot: u32) {
+        let Some(relay) = self.relays.get(index as usize) else {
+            return;
+        };
+        let due = relay.moved.saturating_add(relay.idle);
+        if due > self.tick {
+            self.timers.set(slot, due);
+        } else {
+            self.cut_relay(index, RelayEnd::Idle);
+        }
+    }
+
+    /// A buffer came from `source`.
+    pub(super) fn relay_received(&mut self, index: u32, source: Side, lease: Lease) {
+        let Some(relay) = self.relays.get_mut(index as usize) else {
+            return self.buffers.give_back(lease);
+        };
+        let sink = source.other();
+        let (Some(from), Some(_)) = (relay.sides[source as usize], relay.sides[sink as usize]) else {
+            return self.buffers.give_back(lease);
+        };
+        relay.moved = self.tick;
+        let way = &mut relay.ways[sink as usize];
+        self.spilled += way.queue(lease, &mut self.buffers);
+        let high = if self.spilled > SPILLED_MAX {
+            LOW_WATER
+        } else {
+            HIGH_WATER
+        };
+        if way.waiting > high && !way.paused {
+            way.paused = true;
+            self.pause(from);
+        }
+        self.launch(index, sink);
+    }
+
+    /// Receives from `source`, unless too much of it is waiting or nobody is left to get it.
+    pub(super) fn relay_resume(&mut self, index: u32, source: Side) {
+        let Some(relay) = self.relays.get(index as usize) else {
+            return;
+        };
+        let sink = source.other() as usize;
+        if let (Some(from), Some(_)) = (relay.sides[source as usize], relay.sides[sink])
+            && !relay.ways[sink].paused
+        {
+            self.receive(from);
+        }
+    }
+
+    /// `source` will send no more.
+    pub(super) fn relay_ended(&mut self, index: u32, source: Side) {
+        let Some(relay) = self.relays.get_mut(index as usize) else {
+            return;
+        };
+        let closed = [RelayEnd::ClientClosed, RelayEnd::TargetClosed][source as usize];
+        relay.end.get_or_insert(closed);
+        relay.ways[source.other() as usize].ended = true;
+        self.launch(index, source.other());
+    }
+
+    /// The connection of `side` is broken: what came from it is still delivered.
+    pub(super) fn relay_broken(&mut self, index: u32, side: Side) {
+        let Some(relay) = self.relays.get_mut(index as usize) else {
+            return;
+        };
+        let failed = [RelayEnd::ClientFailed, RelayEnd::TargetFailed][side as usize];
+        relay.end.get_or_insert(failed);
+        let broken = relay.sides[side as usize].take();
+        relay.ways[side.other() as usize].ended = true;
+        let lost = std::mem::take(&mut relay.ways[side as usize]);
+        relay.ways[side as usize].taken = lost.taken;
+        self.spilled -= lost.copied;
+        lost.discard(&mut self.buffers);
+        if let Some(key) = broken {
+            self.close(key);
+        }
+        self.launch(index, side.other());
+        self.finish_relay(index);
+    }
+
+    /// A send into `sink` has completed.
+    pub(super) fn relay_sent(&mut self, index: u32, sink: Side, result: i32) {
+        let Some(relay) = self.relays.get_mut(index as usize) else {
+            return;
+        };
+        let Some(key) = relay.sides[sink as usize] else {
+            return;
+        };
+        let Some(slot) = self.slots.slot(key) else { return };
+        match usize::try_from(result) {
+            Ok(taken) => {
+                slot.outgoing.advance(taken);
+                relay.moved = self.tick;
+                relay.ways[sink as usize].waiting -= taken;
+                relay.ways[sink as usize].taken += taken as u64;
+                match sink {
+                    Side::Target => self.stats.relayed_to_target += taken as u64,
+                    Side::Client => self.stats.relayed_to_client += taken as u64,
+                }
+            }
+            Err(_) if -result == libc::EAGAIN || -result == libc::EINTR => {}
+            Err(_) => {
+                slot.errno = -result;
+                return self.relay_broken(index, sink);
+            }
+        }
+        if !slot.outgoing.rest().is_empty() {
+            return self.wait_for_room(index, sink, key);
+        }
+        if let Outgoing::Bytes(bytes, _) = &slot.outgoing {
+            let sent = bytes.len();
+            relay.ways[sink as usize].copied -= sent;
+            self.spilled -= sent;
+        }
+        let way = &mut relay.ways[sink as usize];
+        let resumes = way.paused && way.waiting <= LOW_WATER;
+        way.paused &= !resumes;
+        self.clear_outgoing(key);
+        if resumes {
+            self.relay_resume(index, sink.other());
+        }
+        self.launch(index, sink);
+    }
+
+    /// The sink has not taken all of what is being sent: sends the rest when there is room. If buffers are scarce it is
+    /// copied first, so that slow readers do not keep the shard's buffers.
+    fn wait_for_room(&mut self, index: u32, sink: Side, key: Key) {
+        let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
+            return;
+        };
+        if self.buffers.are_scarce()
+            && let Outgoing::Piece(lease) = std::mem::take(&mut slot.outgoing)
+        {
+            let mut bytes = self.pool.take();
+            bytes.extend_from_slice(lease.bytes());
+            self.buffers.give_back(lease);
+            relay.ways[sink as usize].copied += bytes.len();
+            self.spilled += bytes.len();
+            slot.outgoing = Outgoing::Bytes(bytes, 0);
+        }
+        self.send_outgoing(key, true);
+    }
+
+    /// Sends what waits for `sink`; once nothing does, passes the source's end on.
+    fn launch(&mut self, index: u32, sink: Side) {
+        let Some(relay) = self.relays.get_mut(index as usize) else {
+            return;
+        };
+        let Some(key) = relay.sides[sink as usize] else {
+            return;
+        };
+        let Some(slot) = self.slots.slot(key) else { return };
+        if slot.flags.sending {
+            return;
+        }
+        let way = &mut relay.ways[sink as usize];
+        let (next, copied) = way.next(&mut self.buffers, &mut self.pool);
+        self.spilled += copied;
+        if !matches!(next, Outgoing::Nothing) {
+            let wait = !matches!(next, Outgoing::Piece(_)) || !self.buffers.are_scarce();
+            slot.outgoing = next;
+            self.send_outgoing(key, wait);
+        } else if way.ended && !way.shut {
+            way.shut = true;
+            self.end_output(key);
+            self.finish_relay(index);
+        }
+    }
+
+    /// Ends the relay if every side that is left has got everything.
+    fn finish_relay(&mut self, index: u32) {
+        let Some(relay) = self.relays.get(index as usize) else {
+            return;
+        };
+        let open = |side: Side| relay.sides[side as usize].is_some() && !relay.ways[side as usize].shut;
+        if Side::BOTH.into_iter().any(open) {
+            return;
+        }
+        for key in self.end_relay(index) {
+            // Closing while the peer still sends would reset the connection under what it has yet to read.
+            match self.slots.slot(key).map(|slot| slot.flags.ended) {
+                Some(true) => self.close(key),
+                _ => self.linger(key, LINGER),
+            }
+        }
+    }
+
+    fn cut_relay(&mut self, index: u32, end: RelayEnd) {
+        if let Some(relay) = self.relays.get_mut(index as usize) {
+            relay.end = Some(end);
+        }
+        for key in self.end_relay(index) {
+            self.close(key);
+        }
+    }
+
+    /// Forgets a relay and reports it; the slots of its open sides are left to the caller.
+    fn end_relay(&mut self, index: u32) -> Vec<Key> {
+        let Some(relay) = self.relays.try_remove(index as usize) else {
+            return Vec::new();
+        };
+        let [to_client, to_target] = relay.ways;
+        let report = RelayReport {
+            to_target: to_target.taken,
+            to_client: to_client.taken,
+            took: self.now.saturating_duration_since(relay.started),
+            end: relay.end.unwrap_or(RelayEnd::Aborted),
+        };
+        for way in [to_client, to_target] {
+            self.spilled -= way.copied;
+            way.discard(&mut self.buffers);
+        }
+        self.calls.push_back(Call::Ended(relay.on_end, report));
+        relay.sides.into_iter().flatten().collect()
+    }
+
+    /// Makes a socket one side of a relay. What it had received and nobody took goes first.
+    fn join_relay(&mut self, index: u32, side: Side, key: Key) {
+        let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
+            return;
+        };
+        slot.face = Face::Relay { relay: index, side };
+        slot.waker = None;
+        slot.flags.wanted = false;
+        let into = &mut relay.ways[side as usize];
+        into.waiting += slot.outgoing.rest().len();
+        if let Outgoing::Bytes(bytes, _) = &slot.outgoing {
+            into.copied += bytes.len();
+            self.spilled += bytes.len();
+        }
+        let from = &mut relay.ways[side.other() as usize];
+        if let Some(lease) = slot.inbox.take() {
+            self.spilled += from.queue(lease, &mut self.buffers);
+        }
+        self.spilled += from.spill(&std::mem::take(&mut slot.stash));
+        self.timers.set(key.index, self.tick.saturating_add(relay.idle));
+    }
+}
+
+impl Way {
+    /// Queues a received buffer, or a copy of its bytes. How many bytes were copied.
+    fn queue(&mut self, lease: Lease, buffers: &mut Buffers) -> usize {
+        let free = self.pieces.iter_mut().find(|piece| piece.is_none());
+        match free {
+            Some(free) if self.spill.is_empty() && !buffers.are_scarce() => {
+                self.waiting += lease.len();
+                *free = Some(lease);
+                0
+            }
+            _ => {
+                let copied = self.spill(lease.bytes());
+                buffers.give_back(lease);
+                copied
+            }
+        }
+    }
+
+    /// Queues a copy of some bytes. How many they are.
+    fn spill(&mut self, bytes: &[u8]) -> usize {
+        self.spill.extend_from_slice(bytes);
+        self.waiting += bytes.len();
+        self.copied += bytes.len();
+        bytes.len()
+    }
+
+    /// What to send next, and how many bytes of it were copied just now: small pieces are merged.
+    fn next(&mut self, buffers: &mut Buffers, pool: &mut Pool) -> (Outgoing, usize) {
+        let queued = self.pieces.iter().flatten().count();
+        let bytes: usize = self.pieces.iter().flatten().map(Lease::len).sum();
+        if queued > 1 && bytes <= MERGED_MAX {
+            let mut merged = pool.take();
+            for lease in self.pieces.iter_mut().filter_map(Option::take) {
+                merged.extend_from_slice(lease.bytes());
+                buffers.give_back(lease);
+            }
+            self.copied += bytes;
+            return (Outgoing::Bytes(merged, 0), bytes);
+        }
+        if let Some(first) = self.pieces[0].take() {
+            self.pieces.rotate_left(1);
+            return (Outgoing::Piece(first), 0);
+        }
+        match std::mem::take(&mut self.spill) {
+            spill if spill.is_empty() => (Outgoing::Nothing, 0),
+            spill => (Outgoing::Bytes(spill, 0), 0),
+        }
+    }
+
+    fn discard(self, buffers: &mut Buffers) {
+        for lease in self.pieces.into_iter().flatten() {
+            buffers.give_back(lease);
+        }
+    }
+}

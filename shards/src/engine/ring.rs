@@ -1,0 +1,253 @@
+//! The io_uring itself: set-up, submission, waiting, completions.
+#![expect(
+    unsafe_code,
+    reason = "submission entries name memory and descriptors that the kernel uses later"
+)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, opcode};
+use socket2::SockAddr;
+
+use super::buffers::{Buffers, GROUP};
+use super::error::EngineError;
+use super::tag::{Key, Op, encode};
+
+/// How long [`Ring::cancel_all`] waits for the kernel to let go of our memory.
+const CANCEL_WAIT: Duration = Duration::from_secs(1);
+
+/// The ring, and the entries that did not fit into it.
+pub(super) struct Ring {
+    io: IoUring,
+    /// Entries that wait for room in the submission queue. Nearly always empty.
+    backlog: VecDeque<Entry>,
+}
+
+/// What the kernel says about an operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completion {
+    pub(super) user_data: u64,
+    /// At least 0, or a negated `errno`.
+    pub(super) result: i32,
+    pub(super) flags: u32,
+}
+
+impl Completion {
+    /// Whether the same operation will complete again.
+    pub(super) fn more(&self) -> bool {
+        io_uring::cqueue::more(self.flags)
+    }
+
+    /// The receive buffer that was used.
+    pub(super) fn buffer(&self) -> Option<u16> {
+        io_uring::cqueue::buffer_select(self.flags)
+    }
+}
+
+impl Ring {
+    pub(super) fn new(entries: u32, completions: u32) -> Result<Self, EngineError> {
+        let build = |without_array: bool| {
+            let mut builder = IoUring::builder();
+            builder.dontfork().setup_cqsize(completions).setup_submit_all();
+            builder.setup_single_issuer().setup_defer_taskrun();
+            if without_array {
+                builder.setup_no_sqarray();
+            }
+            builder.build(entries)
+        };
+        // The array of indices costs little; leaving it out needs Linux 6.6.
+        let io = build(true).or_else(|_| build(false));
+        let io = io.map_err(|error| EngineError::classify("set up an io_uring", error))?;
+        Ok(Self {
+            io,
+            backlog: VecDeque::new(),
+        })
+    }
+
+    /// Maps receive buffers and gives them to the ring. Drop them after it.
+    pub(super) fn register_buffers(&self, count: u16, bytes: u16) -> Result<Buffers, EngineError> {
+        Buffers::register(&self.io, count, bytes)
+            .map_err(|error| EngineError::classify("register receive buffers", error))
+    }
+
+    /// Has completions written to an eventfd, while [`notify`](Self::notify) says so.
+    pub(super) fn register_eventfd(&mut self, eventfd: BorrowedFd<'_>) -> Result<(), EngineError> {
+        self.notify(false);
+        let registered = self.io.submitter().register_eventfd(eventfd.as_raw_fd());
+        registered.map_err(|error| EngineError::classify("register an eventfd", error))
+    }
+
+    /// Switches the notifications of the eventfd; no system call.
+    pub(super) fn notify(&mut self, on: bool) {
+        let queue = self.io.completion();
+        if on {
+            queue.enable_eventfd()
+        } else {
+            queue.disable_eventfd()
+        }
+        // The kernel looks at the switch after it has queued a completion, we look at the queue after the switch.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Whether entries wait to be submitted.
+    pub(super) fn has_unsubmitted(&mut self) -> bool {
+        !self.backlog.is_empty() || !self.io.submission().is_empty()
+    }
+
+    /// Receives until told otherwise, into the shard's buffers.
+    pub(super) fn receive(&mut self, key: Key, socket: BorrowedFd<'_>) {
+        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
+        self.push(entry.user_data(encode(Op::Receive, key)));
+    }
+
+    /// Accepts until told otherwise.
+    pub(super) fn accept(&mut self, key: Key, listener: BorrowedFd<'_>) {
+        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC)
+            .build();
+        self.push(entry.user_data(encode(Op::Accept, key)));
+    }
+
+    /// Sends `bytes`, or a part of them. `wait` tells whether to wait for room in the socket or to fail with `EAGAIN`.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must stay where they are and unchanged until the operation completes.
+    pub(super) unsafe fn send(&mut self, key: Key, socket: BorrowedFd<'_>, bytes: &[u8], wait: bool) {
+        let flags = if wait {
+            libc::MSG_NOSIGNAL
+        } else {
+            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
+        };
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), len)
+            .flags(flags)
+            .build();
+        self.push(entry.user_data(encode(Op::Send, key)));
+    }
+
+    /// Connects to `to`.
+    ///
+    /// # Safety
+    ///
+    /// The address must stay where it is until the operation completes.
+    pub(super) unsafe fn connect(&mut self, key: Key, socket: BorrowedFd<'_>, to: &SockAddr) {
+        let entry = opcode::Connect::new(Fd(socket.as_raw_fd()), to.as_ptr().cast(), to.len()).build();
+        self.push(entry.user_data(encode(Op::Connect, key)));
+    }
+
+    /// Reads an eventfd's counter.
+    ///
+    /// # Safety
+    ///
+    /// The counter must stay where it is, and nobody may look at it, until the operation completes.
+    pub(super) unsafe fn read_counter(&mut self, key: Key, eventfd: BorrowedFd<'_>, counter: &mut u64) {
+        let into: *mut u64 = counter;
+        let entry = opcode::Read::new(Fd(eventfd.as_raw_fd()), into.cast(), 8).build();
+        self.push(entry.user_data(encode(Op::Wake, key)));
+    }
+
+    /// Asks for an operation's early end. It completes all the same; only this request says nothing.
+    pub(super) fn cancel(&mut self, op: Op, key: Key) {
+        let entry = opcode::AsyncCancel::new(encode(op, key))
+            .build()
+            .flags(Flags::SKIP_SUCCESS);
+        self.push(entry.user_data(encode(Op::Forget, key)));
+    }
+
+    /// Closes a descriptor. Nothing is heard of it.
+    pub(super) fn close(&mut self, key: Key, fd: OwnedFd) {
+        let entry = opcode::Close::new(Fd(fd.into_raw_fd()))
+            .build()
+            .flags(Flags::SKIP_SUCCESS);
+        self.push(entry.user_data(encode(Op::Forget, key)));
+    }
+
+    fn push(&mut self, entry: Entry) {
+        // SAFETY: the entry's descriptor is open now and stays so until its operation completes, since the engine closes
+        // through this ring, in order, and only after that; memory is vouched for by the callers.
+        if !self.backlog.is_empty() || unsafe { self.io.submission().push(&entry) }.is_err() {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Submits what was pushed. With `wait`, waits that long for a completion, else only collects those at hand.
+    /// Running into the timeout or a signal is no error.
+    pub(super) fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let (want, timeout) = match wait {
+            Some(timeout) if self.io.completion().is_empty() => (1, timeout),
+            _ => (0, Duration::ZERO),
+        };
+        let timespec = Timespec::from(timeout);
+        let arguments = SubmitArgs::new().timespec(&timespec);
+        let flags = EnterFlags::EXT_ARG | EnterFlags::GETEVENTS;
+        loop {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the queue has at most 32768 entries"
+            )]
+            let submit = self.io.submission().len() as u32;
+            let crowded = !self.backlog.is_empty();
+            let want = if crowded { 0 } else { want };
+            // SAFETY: the argument outlives the call and is what the flags announce.
+            let entered = unsafe {
+                self.io
+                    .submitter()
+                    .enter(submit, want, flags.bits(), Some(&arguments))
+            };
+            if let Err(error) = entered {
+                return match error.raw_os_error() {
+                    Some(libc::ETIME | libc::EINTR) => Ok(()),
+                    // The completion queue is full, or memory is short: process completions and come again.
+                    Some(libc::EBUSY | libc::EAGAIN) => Ok(()),
+                    _ => Err(error),
+                };
+            }
+            if !crowded || !self.refill() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves entries from the backlog into the submission queue; whether any fitted.
+    fn refill(&mut self) -> bool {
+        let waiting = self.backlog.len();
+        let mut queue = self.io.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: as in `push`.
+            if unsafe { queue.push(entry) }.is_err() {
+                break;
+            }
+            self.backlog.pop_front();
+        }
+        self.backlog.len() < waiting
+    }
+
+    /// Appends at most `limit` completions to `into`.
+    pub(super) fn reap(&mut self, into: &mut Vec<Completion>, limit: usize) {
+        let completions = self.io.completion().take(limit);
+        into.extend(completions.map(|entry| Completion {
+            user_data: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        }));
+    }
+
+    /// Ends every operation that was submitted and waits for that. Their completions can be reaped then.
+    pub(super) fn cancel_all(&mut self) -> io::Result<()> {
+        let wait = Timespec::from(CANCEL_WAIT);
+        match self
+            .io
+            .submitter()
+            .register_sync_cancel(Some(wait), CancelBuilder::any().all())
+        {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Slots: one for each socket, listener and sleeper, with what it needs between its operations.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::Waker;
+
+use socket2::SockAddr;
+
+use super::buffers::Lease;
+use super::listen::Acceptor;
+use super::tag::{Key, SLOTS_MAX};
+
+/// One open thing. Lives until its last operation has completed.
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) fd: Option<OwnedFd>,
+    pub(super) face: Face,
+    generation: u32,
+    /// The error that broke the connection; 0 while there is none.
+    pub(super) errno: i32,
+    /// The task that waits for this slot.
+    pub(super) waker: Option<Waker>,
+    /// Received and not yet taken, in arrival order: first this,
+    pub(super) inbox: Option<Lease>,
+    /// then this, copied out of the shard's buffers because nobody wanted it at once.
+    pub(super) stash: Vec<u8>,
+    /// What the send under way reads from. Untouched while `sending`.
+    pub(super) outgoing: Outgoing,
+    /// The address of the connect under way. Untouched while `sending`.
+    pub(super) address: Option<Box<SockAddr>>,
+    /// The tick at which the task wants to hear of its deadline; `u64::MAX` for none.
+    pub(super) deadline: u64,
+    pub(super) flags: Flags,
+}
+
+/// Where a slot stands.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one socket")]
+pub(super) struct Flags {
+    /// A receive or an accept is under way.
+    pub(super) receiving: bool,
+    /// Its cancellation was asked for.
+    pub(super) cancelling: bool,
+    /// A send or a connect is under way.
+    pub(super) sending: bool,
+    /// In the queue for a receive buffer.
+    pub(super) starving: bool,
+    /// The peer will send no more.
+    pub(super) ended: bool,
+    /// The task waits for input at this moment.
+    pub(super) wanted: bool,
+    /// The task is to be interrupted.
+    pub(super) notified: bool,
+}
+
+/// Bytes that are being sent.
+#[derive(Default)]
+pub(super) enum Outgoing {
+    #[default]
+    Nothing,
+    /// As they were received.
+    Piece(Lease),
+    /// The rest of a vector, from this position on.
+    Bytes(Vec<u8>, usize),
+}
+
+impl Outgoing {
+    /// What the kernel has not taken yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Piece(lease) => lease.bytes(),
+            Self::Bytes(bytes, sent) => bytes.get(*sent..).unwrap_or_default(),
+        }
+    }
+
+    /// The kernel has taken `n` bytes.
+    pub(super) fn advance(&mut self, n: usize) {
+        match self {
+            Self::Nothing => {}
+            Self::Piece(lease) => lease.advance(n),
+            Self::Bytes(_, sent) => *sent += n,
+        }
+    }
+}
+
+/// What a slot is for.
+#[derive(Default)]
+pub(super) enum Face {
+    /// Free; the index of the next free slot, `u32::MAX` for none.
+    #[default]
+    Vacant,
+    /// A [`Socket`](super::Socket) owns it.
+    Socket,
+    /// One side of a relay.
+    Relay { relay: u32, side: Side },
+    /// Lets the peer read to the end; discards at most this many more bytes.
+    Lingering { left: usize },
+    /// A connection is being made.
+    Connecting,
+    /// Accepts connections.
+    Listener(Box<Acceptor>),
+    /// Waits for a time only.
+    Sleeper,
+    /// To be closed once its operations have completed.
+    Closing,
+}
+
+/// The two ends of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Client = 0,
+    Target = 1,
+}
+
+impl Side {
+    pub(super) const BOTH: [Self; 2] = [Self::Client, Self::Target];
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Target,
+            Self::Target => Self::Client,
+        }
+    }
+}
+
+impl Slot {
+    /// Whether the kernel may still use the slot's memory and descriptor.
+    pub(super) fn is_busy(&self) -> bool {
+        self.flags.receiving || self.flags.sending
+    }
+
+    /// Whether another receive could bring anything.
+    pub(super) fn may_receive(&self) -> bool {
+        !self.flags.receiving && !self.flags.starving && !self.flags.ended && self.errno == 0
+    }
+
+    /// The open descriptor.
+    ///
+    /// # Panics
+    ///
+    /// Panics for a sleeper, which has none.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.fd {
+            Some(fd) => fd.as_fd(),
+            None => unreachable!("asked for the descriptor of a slot without one"),
+        }
+    }
+}
+
+/// All slots of a shard.
+#[derive(Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    open: usize,
+}
+
+impl Slots {
+    /// Makes a slot. `None` when there are already [`SLOTS_MAX`].
+    pub(super) fn insert(&mut self, fd: Option<OwnedFd>, face: Face) -> Option<Key> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                let index = u32::try_from(self.slots.len())
+                    .ok()
+                    .filter(|index| *index < SLOTS_MAX)?;
+                self.slots.push(Slot::default());
+                index
+            }
+        };
+        let slot = &mut self.slots[index as usize];
+        let generation = slot.generation;
+        self.open += usize::from(fd.is_some());
+        *slot = Slot {
+            fd,
+            face,
+            generation,
+            deadline: u64::MAX,
+            ..Slot::default()
+        };
+        Some(Key { index, generation })
+    }
+
+    /// The slot, unless the key is stale.
+    pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation && !matches!(slot.face, Face::Vacant)).then_some(slot)
+    }
+
+    /// The current key of an index.
+    pub(super) fn key(&self, index: u32) -> Option<Key> {
+        let slot = self.slots.get(index as usize)?;
+        (!matches!(slot.face, Face::Vacant)).then_some(Key {
+            index,
+            generation: slot.generation,
+        })
+    }
+
+    /// Frees the slot and gives its contents back. Every key to it is stale from now on.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Slot> {
+        let slot = self.slot(key)?;
+        let generation = slot.generation.wrapping_add(1);
+        let slot = std::mem::replace(
+            slot,
+            Slot {
+                generation,
+                ..Slot::default()
+            },
+        );
+        self.open -= usize::from(slot.fd.is_some());
+        self.free.push(key.index);
+        Some(slot)
+    }
+
+    /// Slots with a descriptor.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The keys of all slots in use.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        (0..self.slots.len())
+            .filter_map(|index| self.key(u32::try_from(index).ok()?))
+            .collect()
+    }
+
+    /// Whether the kernel may still use the memory of any slot.
+    pub(super) fn any_busy(&self) -> bool {
+        self.slots.iter().any(Slot::is_busy)
+    }
+}

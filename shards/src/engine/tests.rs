@@ -1,0 +1,87 @@
+//! Tests of the engine over real sockets: the engine on an executor's thread, the peers in plain threads.
+
+mod conversation;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+use super::{Engine, Settings, Socket};
+
+/// Longer than anything here should take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `test` beside a pump and ends the engine afterwards.
+fn with_engine<F: Future<Output = ()> + 'static>(
+    settings: Settings,
+    test: impl FnOnce(Engine) -> F + std::marker::Send + 'static,
+) {
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .io_memory(64 * 1024)
+        .name("engine-test");
+    let thread = executor.spawn(move || async move {
+        let engine = Engine::new(settings).unwrap();
+        let pump = glommio::spawn_local({
+            let engine = engine.clone();
+            async move { engine.run().await }
+        })
+        .detach();
+        test(engine.clone()).await;
+        engine.stop();
+        pump.await.unwrap();
+        assert_eq!(engine.open_sockets(), 0);
+        assert_eq!(engine.stats().buffers_used, 0);
+        assert_eq!(engine.stats().spilled, 0);
+    });
+    thread.unwrap().join().unwrap();
+}
+
+/// A connected pair: the engine's end and the peer's.
+fn pair(engine: &Engine) -> (Socket, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_nodelay(true).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    accepted.set_nodelay(true).unwrap();
+    (engine.adopt(accepted.into()), peer)
+}
+
+fn local() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Waits on the shard, engine and all, until something holds.
+async fn eventually(engine: &Engine, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < patience, "waited in vain: {:?}", engine.stats());
+        engine
+            .sleep_until(Instant::now() + Duration::from_millis(5))
+            .await;
+    }
+}
+
+/// The result of a peer's thread, without blocking the shard.
+async fn join<T>(engine: &Engine, thread: std::thread::JoinHandle<T>) -> T {
+    eventually(engine, || thread.is_finished()).await;
+    thread.join().unwrap()
+}
+
+/// Reproducible bytes.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
