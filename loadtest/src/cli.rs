@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use passage_loadtest::address::parse_target;
-use passage_loadtest::double::Double;
 use passage_loadtest::double::echo::Echo;
+use passage_loadtest::double::login::Flaw;
 use passage_loadtest::double::status::Status;
+use passage_loadtest::double::{self, Double};
 use passage_loadtest::flow::idle::Stage;
+use passage_loadtest::flow::login::{ExpectedName, Login, Until};
 use passage_loadtest::flow::{Hello, Work};
 use passage_loadtest::measure::{self, Outcome, Settings};
 use passage_loadtest::report;
@@ -37,6 +39,24 @@ enum Command {
         load: LoadArgs,
         #[command(flatten)]
         hello: HelloArgs,
+    },
+    /// Logins: encryption, configuration, up to the Transfer packet and its cookies
+    Login {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        hello: HelloArgs,
+        #[command(flatten)]
+        login: LoginArgs,
+    },
+    /// Logins of returning players: intent 3, a session and a signed authentication cookie
+    Transfer {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        hello: HelloArgs,
+        #[command(flatten)]
+        login: LoginArgs,
     },
     /// Messages through a relay to an echo target and back, on kept connections
     Relay {
@@ -78,12 +98,61 @@ enum Command {
     },
 }
 
+#[derive(Clone, Debug, Args)]
+struct LoginArgs {
+    /// Where a login ends well
+    #[arg(long, value_enum, default_value = "transfer")]
+    until: Until,
+    /// File with the secret that signs cookies; with it the authentication cookie is required and checked
+    #[arg(long)]
+    secret_file: Option<PathBuf>,
+    /// Take whatever name the server logs the player in with
+    #[arg(long)]
+    any_name: bool,
+}
+
+impl LoginArgs {
+    fn work(&self, hello: Hello, returns: bool) -> std::io::Result<Work> {
+        let secret = self
+            .secret_file
+            .as_ref()
+            .map(std::fs::read)
+            .transpose()
+            .map_err(|error| {
+                std::io::Error::new(
+                    error.kind(),
+                    format!("--secret-file {:?}: {error}", self.secret_file),
+                )
+            })?;
+        if returns && secret.is_none() {
+            return Err(std::io::Error::other(
+                "returning players need signed cookies: give --secret-file",
+            ));
+        }
+        let name = if self.any_name {
+            ExpectedName::Any
+        } else {
+            ExpectedName::Own
+        };
+        let secret = secret.map(|secret| secret.trim_ascii().to_vec());
+        Ok(Work::Login(Login {
+            hello,
+            secret,
+            returns,
+            until: self.until,
+            name,
+        }))
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DoubleKind {
     /// Sends back whatever it receives
     Echo,
     /// Answers pings, on plain epoll
     Status,
+    /// Logs in and transfers everybody, encrypted, without cookies of authentication
+    Login,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -208,6 +277,12 @@ pub(crate) fn run() -> ExitCode {
                 hello: load.hello(&hello),
             },
         ),
+        Command::Login { load, hello, login } => login
+            .work(load.hello(&hello), false)
+            .and_then(|work| run_one(&load, load.settings(), &work)),
+        Command::Transfer { load, hello, login } => login
+            .work(load.hello(&hello), true)
+            .and_then(|work| run_one(&load, load.settings(), &work)),
         Command::Relay {
             load,
             hello,
@@ -257,6 +332,15 @@ fn run_double(kind: DoubleKind, listen: SocketAddr, cpu: Option<usize>) -> std::
     let _ = passage_loadtest::pin::raise_file_limit();
     let double = match kind {
         DoubleKind::Echo => Double::start_at(listen, Echo, cpu),
+        DoubleKind::Login => Double::start_at(
+            listen,
+            double::login::Login {
+                secret: None,
+                encrypted: true,
+                flaw: Flaw::None,
+            },
+            cpu,
+        ),
         DoubleKind::Status => Double::start_at(listen, Status::default(), cpu),
     }?;
     writeln!(

@@ -3,6 +3,7 @@
 //! They are made for load as much as for tests: an echo target must not cost more than the proxy before it.
 
 pub mod echo;
+pub mod login;
 pub mod status;
 
 use std::io::{self, Read, Write};

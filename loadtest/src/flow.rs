@@ -1,6 +1,7 @@
 //! The conversations that load is made of: one module each.
 
 pub mod idle;
+pub mod login;
 pub(crate) mod relay;
 pub mod status;
 
@@ -24,6 +25,8 @@ pub enum Work {
         /// What the handshake says.
         hello: Hello,
     },
+    /// Logins.
+    Login(login::Login),
     /// Messages through a relay to an echo target, on kept connections.
     Relay {
         /// What the handshake says.
@@ -46,6 +49,8 @@ impl Work {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
+            Self::Login(login) if login.returns => "transfer",
+            Self::Login(_) => "login",
             Self::Relay { .. } => "relay",
             Self::Idle {
                 stage: idle::Stage::Connected,
@@ -66,7 +71,7 @@ impl Work {
     #[must_use]
     pub fn unit(&self) -> &'static str {
         match self {
-            Self::Status { .. } | Self::Idle { .. } => "connection",
+            Self::Status { .. } | Self::Login(_) | Self::Idle { .. } => "connection",
             Self::Relay { .. } => "message",
         }
     }

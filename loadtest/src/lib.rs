@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod cookie;
 pub mod double;
 mod drive;
 mod event_loop;
@@ -14,6 +15,7 @@ pub mod measure;
 pub mod pin;
 pub mod random;
 pub mod report;
+pub mod rsa;
 pub mod schedule;
 pub mod server;
 pub mod tally;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::drive::{Phase, Share, Signals, TICK, churn, hold};
-use crate::flow::{Work, idle, relay, status};
+use crate::flow::{Work, idle, login, relay, status};
 use crate::pin;
 use crate::random::Random;
 use crate::schedule::Pace;
@@ -174,6 +174,10 @@ fn drive(work: Work, share: Share, signals: &Signals) -> io::Result<Tally> {
     let random = Random::split(share.seed, share.thread);
     match work {
         Work::Status { hello } => churn::churn(status::StatusFlow::new(&hello, random), share, signals),
+        Work::Login(login) => {
+            let flow = login::LoginFlow::new(login, share.target.ip(), random);
+            churn::churn(flow, share, signals)
+        }
         Work::Relay { hello, message_bytes } => hold::hold(
             relay::RelayTalk {
                 hello,
