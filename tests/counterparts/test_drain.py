@@ -51,11 +51,12 @@ def test_the_deadline_cuts_a_relay_that_stays():
 def test_a_login_in_flight_is_served():
     with Target(echo) as target, Passage(relay(target.port, None)) as passage:
         with passage.connect() as client:
-            client.sendall(LOGIN[:10])
-            time.sleep(0.2)  # until the connection is accepted and its first bytes are read
+            started = len(handshake("play.example.net", 2)) + 3
+            client.sendall(LOGIN[:started])
+            time.sleep(0.2)  # until the connection is accepted and its handshake is read
             passage.terminate()
             eventually(lambda: is_refused(passage), message="new connections were not refused")
-            client.sendall(LOGIN[10:])
+            client.sendall(LOGIN[started:])
             assert exactly(client, len(LOGIN)) == LOGIN
         assert passage.wait(5) == 0
 
@@ -66,4 +67,13 @@ def test_an_idle_process_ends_at_once(signal_twice):
         passage.terminate()
         if signal_twice:
             passage.terminate()
+        assert passage.wait(5) == 0
+
+
+def test_who_has_not_said_what_it_wants_is_sent_away():
+    with Passage() as passage, passage.connect() as client:
+        client.sendall(LOGIN[:5])
+        time.sleep(0.2)
+        passage.terminate()
+        assert until_end(client) == b""
         assert passage.wait(5) == 0

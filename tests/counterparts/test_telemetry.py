@@ -210,8 +210,8 @@ def test_rate_limited_connections_are_counted():
                         answered += 1
                     except (EOFError, ConnectionError):
                         pass
-            assert answered == 10, "the limit is exact over all shards"
+            assert answered == 5, "half of the limit may come at once, exactly, whichever shards it meets"
             assert done(passage)
         last = collector.exports()[-1]
-        assert last["passage_connections_rate_limited"].total() == 20
-        assert last["passage_status_requests_total"].total() == 10
+        assert last["passage_connections_rate_limited"].total() == 25
+        assert last["passage_status_requests_total"].total() == 5
