@@ -168,10 +168,18 @@ pub(crate) async fn run(launch: Launch, orders: Receiver<Command>, started: Send
         let engine = engine.clone();
         async move { engine.run().await }
     });
-    let decrypting = Rc::clone(&shard);
-    glommio::spawn_local(async move { decrypting.decryptor.run().await }).detach();
-    let ordered = Rc::clone(&shard);
-    engine.on_wake(Box::new(move || ordered.wake(&orders)));
+    let decrypting = glommio::spawn_local({
+        let shard = Rc::clone(&shard);
+        async move { shard.decryptor.run().await }
+    });
+    // The shard owns the engine, so that the engine must not own the shard.
+    let ordered = Rc::downgrade(&shard);
+    engine.on_wake(Box::new(move || {
+        ordered
+            .upgrade()
+            .into_iter()
+            .for_each(|shard| shard.wake(&orders))
+    }));
     shard.listening.replace(accept::listen(&shard, listeners));
     let waker = engine.waker();
     let _starter_has_given_up = started.send(Ok(waker));
@@ -180,6 +188,7 @@ pub(crate) async fn run(launch: Launch, orders: Receiver<Command>, started: Send
     shard.shut().await;
     engine.stop();
     pump.await;
+    decrypting.cancel().await;
     drop(shard.meter.take());
     report
 }

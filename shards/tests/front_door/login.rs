@@ -1,0 +1,342 @@
+//! Logins that end in a transfer, or in words that the player can read.
+
+use std::time::Duration;
+
+use super::client::{
+    Client, Fields, LOGIN, MODERN, STATUS, TRANSFER, handshake, login_start, packet, prefixed, status_request,
+};
+use super::world::{Counts, HOST, Plan, World, cookie_keys, premium, route, target};
+use passage_proto::question::{AskError, Message, Refusal};
+use passage_shards::ask::{RemoteAnswer, RemoteQuestion};
+use passage_shards::metrics::AdapterType;
+use passage_shards::route::{Authentication, Route};
+use passage_shards::rsa;
+
+const SECRET: [u8; 16] = *b"sixteen byte key";
+
+const MOJANG: Authentication = Authentication::Remote {
+    adapter: 3,
+    kind: AdapterType::Mojang,
+    client_must_authenticate: true,
+};
+
+/// A player with the cookies that servers have given them.
+#[derive(Default)]
+struct Player {
+    name: &'static str,
+    session: Option<Vec<u8>>,
+    authentication: Option<Vec<u8>>,
+    /// Whether the session server was to be told of the login.
+    announced: bool,
+    /// The id and name in login success.
+    welcomed: Option<(Vec<u8>, String)>,
+}
+
+/// How a login ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Transfer(String, i32),
+    Disconnect(String),
+}
+
+impl Player {
+    fn log_in(&mut self, world: &World, intent: i32) -> End {
+        let mut client = Client::connect(world.address);
+        client.send(&[handshake(MODERN, HOST, intent), login_start(self.name)].concat());
+        loop {
+            let (id, body) = client.packet();
+            let mut fields = Fields(&body);
+            match id {
+                0 => return End::Disconnect(fields.text().to_owned()),
+                1 => self.answer_encryption(&mut client, &mut fields),
+                2 => {
+                    let id = fields.take(16).to_vec();
+                    self.welcomed = Some((id, fields.text().to_owned()));
+                    break;
+                }
+                5 => client.send(&packet(4, &self.cookie(fields.text()))),
+                other => panic!("packet {other:#04x} in a login"),
+            }
+        }
+        // Login acknowledged, then the client's settings.
+        client.send(&packet(3, &[]));
+        let settings = [prefixed(b"de_de"), vec![10, 0, 1, 0x7f, 1, 0, 1, 0]].concat();
+        client.send(&packet(0, &settings));
+        loop {
+            let (id, body) = client.packet();
+            let mut fields = Fields(&body);
+            match id {
+                0x0a => self.keep(fields.text().to_owned(), fields.bytes().to_vec()),
+                0x0b => {
+                    let end = End::Transfer(fields.text().to_owned(), fields.var_int());
+                    assert!(client.rest().unwrap().is_empty());
+                    return end;
+                }
+                2 => return End::Disconnect(String::from_utf8_lossy(&body).into_owned()),
+                other => panic!("packet {other:#04x} in the configuration"),
+            }
+        }
+    }
+
+    fn answer_encryption(&mut self, client: &mut Client, fields: &mut Fields<'_>) {
+        assert_eq!(fields.text(), "", "the server id");
+        let (key, token) = (fields.bytes(), fields.bytes());
+        self.announced = fields.take(1) == [1];
+        let secret = rsa::encrypt(key, &SECRET).unwrap();
+        let token = rsa::encrypt(key, token).unwrap();
+        client.send(&packet(1, &[prefixed(&secret), prefixed(&token)].concat()));
+        client.encrypt(SECRET);
+    }
+
+    fn cookie(&self, key: &str) -> Vec<u8> {
+        let cookie = match key {
+            "passage:session" => &self.session,
+            "passage:authentication" => &self.authentication,
+            other => panic!("a cookie {other}"),
+        };
+        let payload = cookie
+            .as_ref()
+            .map_or(vec![0], |cookie| [vec![1], prefixed(cookie)].concat());
+        [prefixed(key.as_bytes()), payload].concat()
+    }
+
+    fn keep(&mut self, key: String, cookie: Vec<u8>) {
+        match &*key {
+            "passage:session" => self.session = Some(cookie),
+            "passage:authentication" => self.authentication = Some(cookie),
+            other => panic!("a cookie {other}"),
+        }
+    }
+}
+
+fn player(name: &'static str) -> Player {
+    Player {
+        name,
+        ..Player::default()
+    }
+}
+
+fn hub() -> Route {
+    route("*", &[target("hub", "hub.example.net", 25570)])
+}
+
+#[test]
+fn an_unauthenticated_player_is_transferred_without_encryption() {
+    let world = World::start(vec![hub()]);
+    let mut alice = player("Alice");
+    assert_eq!(
+        alice.log_in(&world, LOGIN),
+        End::Transfer("hub.example.net".into(), 25570)
+    );
+    assert!(!alice.announced && alice.authentication.is_none());
+    assert!(
+        alice
+            .session
+            .is_some_and(|cookie| cookie.windows(4).any(|window| window == b"\"id\""))
+    );
+    let (id, name) = alice.welcomed.unwrap();
+    assert_eq!((&*name, id[6] >> 4), ("Alice", 3), "an offline-mode UUID");
+    let counts = world.end();
+    assert_eq!(
+        (counts.targets, counts.requests, counts.failed),
+        ((1, 1, 0), 1, 0)
+    );
+}
+
+#[test]
+fn the_cookie_decides_who_a_returning_player_is() {
+    let world = World::start(vec![Route {
+        authentication: MOJANG,
+        cookies: Some(cookie_keys()),
+        ..hub()
+    }]);
+    let mut alice = player("Alice");
+    assert!(matches!(alice.log_in(&world, LOGIN), End::Transfer(..)));
+    assert!(alice.announced, "the first login is authenticated");
+
+    let mut mallory = Player {
+        authentication: alice.authentication.clone(),
+        ..player("Mallory")
+    };
+    assert!(matches!(mallory.log_in(&world, TRANSFER), End::Transfer(..)));
+    assert!(!mallory.announced, "nobody is asked again");
+    let (id, name) = mallory.welcomed.clone().unwrap();
+    assert_eq!((&*name, &*id), ("Alice", &premium("Alice").id.as_bytes()[..]));
+    let cookie = String::from_utf8_lossy(&mallory.authentication.unwrap()[32..]).into_owned();
+    assert!(
+        cookie.contains("\"Alice\"") && !cookie.contains("Mallory"),
+        "{cookie}"
+    );
+
+    let mut forger = Player {
+        authentication: alice.authentication.map(|mut cookie| {
+            cookie[40] ^= 1;
+            cookie
+        }),
+        ..player("Mallory")
+    };
+    assert!(matches!(forger.log_in(&world, TRANSFER), End::Transfer(..)));
+    assert!(forger.announced, "a forged cookie counts as none");
+    assert_eq!(forger.welcomed.unwrap().1, "Mallory");
+    assert_eq!(world.end().targets, (3, 3, 0));
+}
+
+#[test]
+fn an_authenticators_no_is_read_by_the_player() {
+    let world = Plan::new(vec![Route {
+        authentication: MOJANG,
+        ..hub()
+    }])
+    .control(|asked| {
+        let RemoteQuestion::Authenticate { adapter: 3, query } = &asked.question else {
+            panic!("{asked:?}")
+        };
+        assert_eq!(query.shared_secret.as_ref().unwrap().expose(), &SECRET);
+        let message = Message {
+            key: "disconnect_banned".into(),
+            params: vec![("name", query.claim.name.clone())],
+        };
+        asked.reply.send(RemoteAnswer::Profile(Err(Refusal {
+            message,
+            cause: AskError::Denied,
+        })));
+    })
+    .start();
+    assert_eq!(
+        player("Eve").log_in(&world, LOGIN),
+        End::Disconnect("\"disconnect_banned name=Eve\"".into())
+    );
+    let counts = world.end();
+    assert_eq!((counts.failed, counts.requests), (1, 1));
+}
+
+fn refused_with(plan: Plan, key: &str) -> Counts {
+    let world = plan.start();
+    assert_eq!(
+        player("Alice").log_in(&world, LOGIN),
+        End::Disconnect(format!("\"{key}\""))
+    );
+    world.end()
+}
+
+#[test]
+fn a_control_thread_that_forgets_or_is_silent_does_not_hold_the_player() {
+    let plan = || {
+        Plan::new(vec![Route {
+            authentication: MOJANG,
+            ..hub()
+        }])
+    };
+    refused_with(plan().control(drop), "disconnect_authentication_unavailable");
+    let silent = plan()
+        .with(|plan| plan.limits.step = Duration::from_millis(500))
+        .control(std::mem::forget);
+    refused_with(silent, "disconnect_authentication_timeout");
+}
+
+#[test]
+fn what_is_over_a_bound_is_shed_with_words() {
+    let plan = || {
+        Plan::new(vec![Route {
+            authentication: MOJANG,
+            ..hub()
+        }])
+    };
+    let counts = refused_with(
+        plan().with(|plan| plan.limits.logins_per_shard = 0),
+        "disconnect_overloaded",
+    );
+    assert_eq!((counts.shed, counts.failed), (1, 1));
+    let counts = refused_with(
+        plan().with(|plan| plan.limits.rsa_queue_per_shard = 0),
+        "disconnect_overloaded",
+    );
+    assert_eq!((counts.shed, counts.failed), (1, 1));
+    let (control, full) = crossbeam_channel::bounded(0);
+    let counts = refused_with(
+        plan().with(|plan| plan.control = control),
+        "disconnect_overloaded",
+    );
+    assert_eq!((counts.shed, counts.failed), (1, 1));
+    drop(full);
+}
+
+#[test]
+fn a_client_that_is_too_old_is_told_which_version_it_needs() {
+    let world = World::start(vec![hub()]);
+    for protocol in [5, 47, 763] {
+        let mut client = Client::connect(world.address);
+        client.send(&handshake(protocol, HOST, LOGIN));
+        assert_eq!(
+            Fields(&client.expect(0)).text(),
+            "\"disconnect_version version=1.20.5\""
+        );
+    }
+    assert_eq!(world.end().failed, 3);
+}
+
+#[test]
+fn an_encryption_response_for_another_key_ends_the_login() {
+    let world = World::start(vec![Route {
+        authentication: MOJANG,
+        ..hub()
+    }]);
+    let stranger = rsa::KeyPair::generate().unwrap();
+    let mut client = Client::connect(world.address);
+    client.send(&[handshake(MODERN, HOST, LOGIN), login_start("Alice")].concat());
+    loop {
+        match client.packet() {
+            (1, _) => break,
+            (5, body) => client.send(&packet(4, &[body, vec![0]].concat())),
+            other => panic!("{other:?}"),
+        }
+    }
+    let sealed = rsa::encrypt(stranger.public_key(), &SECRET).unwrap();
+    client.send(&packet(1, &[prefixed(&sealed), prefixed(&sealed)].concat()));
+    assert!(client.closed().is_empty());
+    assert_eq!(world.end().failed, 1);
+}
+
+/// A flood of logins costs a shard 250 µs each; pings slip in between.
+#[test]
+fn a_flood_of_logins_does_not_starve_pings() {
+    let world = Plan::new(vec![Route {
+        authentication: MOJANG,
+        ..hub()
+    }])
+    .with(|plan| plan.shards = std::num::NonZeroUsize::new(1))
+    .start();
+    let mut waiting: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = Client::connect(world.address);
+            client.send(&[handshake(MODERN, HOST, LOGIN), login_start("Alice")].concat());
+            loop {
+                match client.packet() {
+                    (1, body) => break (client, body),
+                    (5, body) => client.send(&packet(4, &[body, vec![0]].concat())),
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .collect();
+    for (client, body) in &mut waiting {
+        let mut fields = Fields(body);
+        fields.text();
+        let secret = rsa::encrypt(fields.bytes(), &SECRET).unwrap();
+        let token = rsa::encrypt(world.shards.public_key(), fields.bytes()).unwrap();
+        client.send(&packet(1, &[prefixed(&secret), prefixed(&token)].concat()));
+    }
+    let began = std::time::Instant::now();
+    let mut client = Client::connect(world.address);
+    client.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
+    client.expect(0);
+    let ping = began.elapsed();
+    // All 200 together take 50 ms of RSA at least; in an unoptimised build with other tests beside it much more.
+    for (client, _) in &mut waiting {
+        client.encrypt(SECRET);
+        client.expect(2);
+    }
+    let flood = began.elapsed();
+    assert!(ping < flood / 2, "the ping took {ping:?}, the flood {flood:?}");
+    world.end();
+}

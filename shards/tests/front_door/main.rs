@@ -1,0 +1,10 @@
+//! The whole front door on loopback: real shards, a control thread that is under the test's control, and clients made of
+//! raw bytes.
+
+mod client;
+mod hostile;
+mod lifecycle;
+mod login;
+mod relay;
+mod status;
+mod world;

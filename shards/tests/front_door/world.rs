@@ -1,0 +1,282 @@
+//! Shards with everything around them that a test can turn.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use passage_proto::cookie::CookieKeys;
+use passage_proto::question::{LocalizeQuery, RewriteHost, Target};
+use passage_proto::status::{StatusDocument, StatusReply};
+use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion};
+use passage_shards::metrics::{AdapterType, Deltas, Options, Outlet};
+use passage_shards::pool::{self, Blueprint, DrainReport, Limits, Shards, StartError};
+use passage_shards::route::{
+    Authentication, Discovery, Localizer, Mode, RelayOptions, Route, StatusSource, Strategy,
+};
+
+pub(crate) const HOST: &str = "play.example.net";
+
+/// Longest that a drain takes in a test that does not look at it.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Says the key and the parameters, so that tests can read both, and panics on demand.
+pub(crate) struct Words;
+
+/// A locale that makes [`Words`] panic.
+pub(crate) const PANIC_HOST: &str = "panic.example.net";
+
+impl Localizer for Words {
+    fn localize(&self, query: &LocalizeQuery) -> String {
+        let params: Vec<_> = query
+            .message
+            .params
+            .iter()
+            .map(|(name, value)| format!(" {name}={value}"))
+            .collect();
+        format!("\"{}{}\"", query.message.key, params.concat())
+    }
+}
+
+/// A localizer with a bug.
+pub(crate) struct Explosive;
+
+impl Localizer for Explosive {
+    fn localize(&self, query: &LocalizeQuery) -> String {
+        panic!("no words for {}", query.message.key)
+    }
+}
+
+pub(crate) fn status(description: &str) -> Arc<StatusReply> {
+    let document = StatusDocument {
+        version_name: "Passage".into(),
+        description: Some(format!("\"{description}\"")),
+        ..StatusDocument::default()
+    };
+    Arc::new(StatusReply::new(&document).unwrap())
+}
+
+pub(crate) fn target(identifier: &str, host: &str, port: u16) -> Arc<Target> {
+    Arc::new(Target {
+        identifier: identifier.into(),
+        host: host.into(),
+        port,
+        priority: 0,
+        meta: BTreeMap::new(),
+    })
+}
+
+/// A transfer route without authentication, with one target.
+pub(crate) fn route(name: &str, targets: &[Arc<Target>]) -> Route {
+    Route {
+        name: name.into(),
+        mode: Mode::Transfer,
+        relay: RelayOptions {
+            send_proxy_protocol: None,
+            rewrite_host: RewriteHost::Keep,
+        },
+        status: StatusSource::Fixed(status(name)),
+        authentication: Authentication::Disabled,
+        discovery: Discovery::Snapshot {
+            kind: AdapterType::Fixed,
+            targets: targets.into(),
+        },
+        strategy: Strategy::Fixed,
+        localization: Arc::new(Words),
+        cookies: None,
+    }
+}
+
+pub(crate) fn relay_route(name: &str, targets: &[Arc<Target>]) -> Route {
+    Route {
+        mode: Mode::Relay,
+        ..route(name, targets)
+    }
+}
+
+pub(crate) fn cookie_keys() -> Arc<CookieKeys> {
+    Arc::new(CookieKeys::new(b"a secret of the tests", None).unwrap())
+}
+
+pub(crate) const LIMITS: Limits = Limits {
+    connections_per_shard: 10_000,
+    connections_per_prefix: 0,
+    logins_per_shard: 1_000,
+    rsa_queue_per_shard: 1_000,
+    handshake: Duration::from_secs(5),
+    step: Duration::from_secs(5),
+    dial: Duration::from_secs(3),
+    relay_idle: Duration::from_secs(60),
+    backlog: 4_096,
+};
+
+type Control = Box<dyn Fn(Asked) + Send>;
+
+/// Answers host names with the loopback address and believes everybody.
+fn obliging(asked: Asked) {
+    let answer = match &asked.question {
+        RemoteQuestion::Resolve { port, .. } => {
+            RemoteAnswer::Addresses(Ok(vec![([127, 0, 0, 1], *port).into()]))
+        }
+        RemoteQuestion::Authenticate { query, .. } => RemoteAnswer::Profile(Ok(premium(&query.claim.name))),
+    };
+    asked.reply.send(answer);
+}
+
+/// The profile of a premium account of this name.
+pub(crate) fn premium(name: &str) -> passage_proto::identity::Profile {
+    let property = passage_proto::identity::Property {
+        name: "textures".into(),
+        value: "aGVsbG8=".into(),
+        signature: Some("c2lnbmVk".into()),
+    };
+    let id = uuid::Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888);
+    passage_proto::identity::Profile {
+        id,
+        name: name.into(),
+        properties: vec![property],
+    }
+}
+
+/// What a world is made of; a test changes what it is about.
+pub(crate) struct Plan {
+    pub(crate) blueprint: Blueprint,
+    control: Control,
+    questions: Receiver<Asked>,
+    counts: Receiver<Box<Deltas>>,
+}
+
+impl Plan {
+    pub(crate) fn new(routes: Vec<Route>) -> Self {
+        let (control, questions) = bounded(64);
+        let (telemetry, counts) = Outlet::new(Options::default());
+        let blueprint = Blueprint {
+            addresses: vec![([127, 0, 0, 1], 0).into()],
+            shards: NonZeroUsize::new(2),
+            pin: false,
+            routes: routes.into(),
+            unknown_host: None,
+            localization: Arc::new(Words),
+            proxy_protocol: None,
+            rate_limit: None,
+            limits: LIMITS,
+            max_packet_length: 10_000,
+            timeout: Duration::from_secs(30),
+            auth_cookie_expiry: Duration::from_secs(3_600),
+            control,
+            telemetry,
+        };
+        Self {
+            blueprint,
+            control: Box::new(obliging),
+            questions,
+            counts,
+        }
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Blueprint)) -> Self {
+        change(&mut self.blueprint);
+        self
+    }
+
+    pub(crate) fn control(mut self, control: impl Fn(Asked) + Send + 'static) -> Self {
+        self.control = Box::new(control);
+        self
+    }
+
+    pub(crate) fn try_start(self) -> Result<World, StartError> {
+        let shards = pool::start(self.blueprint)?;
+        let (questions, control) = (self.questions, self.control);
+        let control = std::thread::spawn(move || questions.iter().for_each(control));
+        Ok(World {
+            address: shards.addresses()[0],
+            shards,
+            control,
+            counts: self.counts,
+        })
+    }
+
+    pub(crate) fn start(self) -> World {
+        self.try_start().unwrap()
+    }
+}
+
+/// Running shards.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) shards: Shards,
+    control: JoinHandle<()>,
+    counts: Receiver<Box<Deltas>>,
+}
+
+impl World {
+    pub(crate) fn start(routes: Vec<Route>) -> Self {
+        Plan::new(routes).start()
+    }
+
+    /// Drains and sums up what was counted.
+    pub(crate) fn end(self) -> Counts {
+        self.end_within(DRAIN)
+    }
+
+    pub(crate) fn end_within(self, patience: Duration) -> Counts {
+        let drained = self.shards.drain(Instant::now() + patience);
+        self.control.join().unwrap();
+        let mut counts = Counts {
+            drained,
+            ..Counts::default()
+        };
+        self.counts.iter().for_each(|deltas| counts.add(&deltas));
+        counts
+    }
+}
+
+/// What all shards counted together.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) drained: DrainReport,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) attempts: u64,
+    pub(crate) failed: u64,
+    pub(crate) rate_limited: u64,
+    pub(crate) panics: u64,
+    pub(crate) shed: u64,
+    pub(crate) relayed: (u64, u64),
+    pub(crate) relays: u64,
+    pub(crate) requests: u64,
+    /// Selected, connected, failed.
+    pub(crate) targets: (u64, u64, u64),
+}
+
+impl Counts {
+    fn add(&mut self, deltas: &Deltas) {
+        let totals = &deltas.totals;
+        self.opened += totals.opened;
+        self.closed += totals.closed;
+        self.panics += totals.panics;
+        self.shed += totals.shed.iter().sum::<u64>();
+        self.relayed.0 += totals.relayed_to_target;
+        self.relayed.1 += totals.relayed_to_client;
+        self.relays += deltas.relays().count();
+        let (overflow, sets) = deltas.connections();
+        for counts in sets.map(|(_, counts)| counts).chain([overflow]) {
+            self.attempts += counts.attempts;
+            self.failed += counts.failed;
+            self.rate_limited += counts.rate_limited;
+        }
+        self.requests += deltas
+            .requests()
+            .map(|(.., durations)| durations.count())
+            .sum::<u64>();
+        let (overflow, sets) = deltas.targets();
+        for counts in sets.map(|(_, counts)| counts).chain([overflow]) {
+            self.targets.0 += counts.selected;
+            self.targets.1 += counts.connected;
+            self.targets.2 += counts.failed;
+        }
+    }
+}
