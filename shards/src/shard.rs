@@ -18,15 +18,17 @@ use crate::ask::{Asked, Desk};
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
 use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
-use crate::route::{Route, Routes};
+use crate::route::Routes;
 use crate::rsa::KeyPair;
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::decryptor::{Decrypting, Decryptor};
+pub(crate) use self::snapshot::{RouteRef, Snapshot};
 
 mod bell;
 mod decryptor;
 mod entropy;
+mod snapshot;
 
 /// How often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -111,8 +113,7 @@ pub(crate) struct Shard {
     pub(crate) desk: Rc<Desk>,
     pub(crate) decryptor: Decryptor,
     pub(crate) terms: Terms,
-    /// Behind another `Rc`, so that connections do not fight over the count that all shards share.
-    routes: RefCell<Rc<Arc<Routes>>>,
+    routes: RefCell<Snapshot>,
     /// `None` once the shard has ended: the last counts are on their way then.
     meter: RefCell<Option<Meter>>,
     entropy: RefCell<entropy::Reserve>,
@@ -152,7 +153,7 @@ pub(crate) async fn run(launch: Launch, orders: Receiver<Command>, started: Send
         desk: Rc::new(Desk::new(launch.control, waking(&engine))),
         decryptor: Decryptor::new(launch.key, engine.waker()),
         terms: launch.terms,
-        routes: RefCell::new(Rc::new(launch.routes)),
+        routes: RefCell::new(Snapshot::new(launch.routes)),
         meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
         entropy: RefCell::default(),
         wall_clock: Cell::default(),
@@ -224,8 +225,8 @@ impl Shard {
     }
 
     /// The routes of now.
-    pub(crate) fn routes(&self) -> Rc<Arc<Routes>> {
-        Rc::clone(&self.routes.borrow())
+    pub(crate) fn routes(&self) -> Snapshot {
+        self.routes.borrow().clone()
     }
 
     /// Counts something, unless the shard has ended or died in the middle of counting.
@@ -276,7 +277,7 @@ impl Shard {
         for order in orders.try_iter() {
             match order {
                 Command::SwapRoutes(routes) => {
-                    self.routes.replace(Rc::new(routes));
+                    self.routes.replace(Snapshot::new(routes));
                 }
                 Command::Drain { deadline } => self.begin_drain(deadline),
             }
@@ -365,23 +366,5 @@ pub(crate) struct Enrolment {
 impl Drop for Enrolment {
     fn drop(&mut self) {
         self.shard.roster.borrow_mut().try_remove(self.key);
-    }
-}
-
-/// A route of the snapshot that a connection began with.
-#[derive(Clone)]
-pub(crate) struct RouteRef {
-    routes: Rc<Arc<Routes>>,
-    at: usize,
-}
-
-impl RouteRef {
-    /// The route for a normalised host name.
-    pub(crate) fn find(routes: Rc<Arc<Routes>>, hostname: &str) -> Option<Self> {
-        routes.find(hostname).map(|at| Self { routes, at })
-    }
-
-    pub(crate) fn route(&self) -> Option<&Route> {
-        self.routes.route(self.at)
     }
 }

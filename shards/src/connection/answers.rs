@@ -103,7 +103,7 @@ impl Connection {
     }
 
     fn route(&mut self, query: &RouteQuery) -> Answer {
-        self.route = RouteRef::find(self.shard.routes(), &query.hostname);
+        self.route = self.shard.routes().find_route(&query.hostname);
         self.record.requested(query, self.route.clone());
         let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
             return Answer::Route(None);

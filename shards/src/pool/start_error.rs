@@ -48,7 +48,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine(error) => write!(f, "{error:?}"),
+            Self::Engine(error) => error.fmt(f),
             Self::Cpus(error) => write!(
                 f,
                 "cannot read which CPUs this process may run on from /proc/self/status: {error}; mount /proc, or set \
@@ -110,8 +110,9 @@ impl Error for StartError {
             Self::Cpus(error) | Self::Address { source: error, .. } | Self::Thread { source: error, .. } => {
                 Some(error)
             }
+            Self::Engine(error) => Some(error),
             Self::Key(error) => Some(error),
-            Self::Engine(_) | Self::NoAddress | Self::Routes(_) | Self::Executor { .. } => None,
+            Self::NoAddress | Self::Routes(_) | Self::Executor { .. } => None,
         }
     }
 }

@@ -88,7 +88,13 @@ fn a_drain_sends_the_idle_away_lets_logins_finish_and_cuts_relays_at_the_deadlin
         "at once: {:?}",
         began.elapsed()
     );
-    assert!(TcpStream::connect(address).is_err(), "nobody new comes in");
+    // The other shard may close its listener a little later.
+    while TcpStream::connect(address).is_ok() {
+        assert!(
+            began.elapsed() < Duration::from_millis(700),
+            "somebody new still comes in"
+        );
+    }
     relayed.send(b"still");
     let mut read = [0; 32];
     let _login_start = hub.packet();
