@@ -95,7 +95,7 @@ impl Engine {
     ///
     /// Says what the kernel or the environment lacks.
     pub fn new(settings: Settings) -> Result<Self, EngineError> {
-        let signal = Arc::new(Signal::new().map_err(|error| EngineError::Io("make an eventfd", error))?);
+        let signal = Arc::new(Signal::new().map_err(|error| EngineError::Io("make a pipe", error))?);
         let rung = wake::eventfd().map_err(|error| EngineError::Io("make an eventfd", error))?;
         let mut core = Core::new(settings, signal.clone())?;
         core.ring.register_eventfd(rung.as_fd())?;

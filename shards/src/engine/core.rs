@@ -62,7 +62,7 @@ pub(super) struct Core {
     fired: Vec<u32>,
     signal: Arc<Signal>,
     signal_armed: bool,
-    counter: Box<u64>,
+    signal_bytes: Box<[u8; 8]>,
     #[cfg(test)]
     pub(super) panic_on: Option<Key>,
 }
@@ -100,7 +100,7 @@ impl Core {
             fired: Vec::new(),
             signal,
             signal_armed: false,
-            counter: Box::new(0),
+            signal_bytes: Box::new([0; 8]),
             #[cfg(test)]
             panic_on: None,
         })
@@ -279,10 +279,10 @@ impl Core {
     fn arm_signal(&mut self) {
         if !self.signal_armed {
             self.signal_armed = true;
-            // SAFETY: the counter is boxed, is never looked at, and is dropped after the ring has ended its operations.
+            // SAFETY: the bytes are boxed, never looked at, and dropped after the ring has ended its operations.
             unsafe {
                 self.ring
-                    .read_counter(SIGNAL, self.signal.eventfd(), &mut self.counter)
+                    .read(SIGNAL, self.signal.descriptor(), &mut self.signal_bytes)
             };
         }
     }
@@ -577,7 +577,7 @@ impl Drop for Core {
         if submitted.is_err() {
             std::mem::forget(std::mem::take(&mut self.slots));
             std::mem::forget(std::mem::take(&mut self.relays));
-            std::mem::forget(std::mem::take(&mut self.counter));
+            std::mem::forget(std::mem::take(&mut self.signal_bytes));
             self.buffers.leak();
         }
     }

@@ -141,14 +141,13 @@ impl Ring {
         self.push(entry.user_data(encode(Op::Connect, key)));
     }
 
-    /// Reads an eventfd's counter.
+    /// Reads what other threads have written to wake the shard.
     ///
     /// # Safety
     ///
-    /// The counter must stay where it is, and nobody may look at it, until the operation completes.
-    pub(super) unsafe fn read_counter(&mut self, key: Key, eventfd: BorrowedFd<'_>, counter: &mut u64) {
-        let into: *mut u64 = counter;
-        let entry = opcode::Read::new(Fd(eventfd.as_raw_fd()), into.cast(), 8).build();
+    /// The bytes must stay where they are, and nobody may look at them, until the operation completes.
+    pub(super) unsafe fn read(&mut self, key: Key, from: BorrowedFd<'_>, into: &mut [u8; 8]) {
+        let entry = opcode::Read::new(Fd(from.as_raw_fd()), into.as_mut_ptr(), 8).build();
         self.push(entry.user_data(encode(Op::Wake, key)));
     }
 

@@ -117,6 +117,17 @@ impl Socket {
         self.key
     }
 
+    /// As little room in the kernel as it allows, so that sends are partial.
+    #[cfg(test)]
+    pub(super) fn shrink_send_buffer(&self) {
+        self.engine.with(|core| {
+            let slot = core.slots.slot(self.key).expect("an open socket");
+            SockRef::from(&slot.descriptor())
+                .set_send_buffer_size(1)
+                .expect("a send buffer");
+        });
+    }
+
     fn address(
         &self,
         ask: impl Fn(&socket2::Socket) -> io::Result<socket2::SockAddr>,

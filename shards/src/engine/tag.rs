@@ -8,7 +8,7 @@ pub(super) enum Op {
     Send,
     Connect,
     Accept,
-    /// The read of the eventfd that other threads write to.
+    /// The read of the pipe that other threads write to.
     Wake,
     /// Cancels and closes: nobody waits for them.
     Forget,

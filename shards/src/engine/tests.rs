@@ -1,12 +1,16 @@
 //! Tests of the engine over real sockets: the engine on an executor's thread, the peers in plain threads.
 
 mod conversation;
+mod relay;
+mod wake;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
+
+use socket2::SockRef;
 
 use super::{Engine, Settings, Socket};
 
@@ -16,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Runs `test` beside a pump and ends the engine afterwards.
 fn with_engine<F: Future<Output = ()> + 'static>(
     settings: Settings,
-    test: impl FnOnce(Engine) -> F + std::marker::Send + 'static,
+    test: impl FnOnce(Engine) -> F + Send + 'static,
 ) {
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(64 * 1024)
@@ -38,6 +42,13 @@ fn with_engine<F: Future<Output = ()> + 'static>(
     thread.unwrap().join().unwrap();
 }
 
+impl Engine {
+    /// Lets the processing of the next completion of the slot with this index panic.
+    fn panic_at_next_completion_of(&self, index: u32) {
+        self.with(|core| core.panic_on = core.slots.key(index));
+    }
+}
+
 /// A connected pair: the engine's end and the peer's.
 fn pair(engine: &Engine) -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -51,6 +62,7 @@ fn pair(engine: &Engine) -> (Socket, TcpStream) {
 
 fn local() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    SockRef::from(&listener).set_tcp_nodelay(true).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }

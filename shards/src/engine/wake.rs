@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "eventfds are made and handed over as raw descriptors")]
 
 use std::future::Future;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,27 +30,35 @@ impl RemoteWaker {
 }
 
 /// What other threads raise, and the ring reads.
+///
+/// A pipe and not an eventfd: the kernel defers an eventfd's signal that another eventfd's write brings about, by as much as
+/// a hundred milliseconds, and that is how the ring tells a parked pump.
 #[derive(Debug)]
 pub(super) struct Signal {
-    eventfd: OwnedFd,
+    read: PipeReader,
+    write: PipeWriter,
     raised: AtomicBool,
 }
 
 impl Signal {
     pub(super) fn new() -> io::Result<Self> {
+        let (read, write) = io::pipe()?;
         Ok(Self {
-            eventfd: eventfd()?,
+            read,
+            write,
             raised: AtomicBool::new(false),
         })
     }
 
-    pub(super) fn eventfd(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
+    /// The end that the ring reads.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
     }
 
     fn raise(&self) {
         if !self.raised.swap(true, Ordering::AcqRel) {
-            write_counter(self.eventfd());
+            // Never blocks: a pipe holds 4096 bytes at least, and this is one of two at most.
+            let _ = (&self.write).write(&[1]);
         }
     }
 
@@ -106,10 +114,4 @@ pub(super) fn eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor was just opened for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn write_counter(eventfd: BorrowedFd<'_>) {
-    let one = 1_u64;
-    // SAFETY: reads eight bytes from a live integer. It cannot block: the counter never comes near its maximum.
-    unsafe { libc::write(eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
 }
