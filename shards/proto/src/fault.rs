@@ -44,6 +44,8 @@ pub enum Fault {
     LegacyPingMalformed,
     /// A PROXY header is required and the connection does not start with one.
     ProxyHeaderMissing,
+    /// A PROXY header from a peer that must not send one: this listener is not told to expect any from it.
+    ProxyHeaderUnexpected,
     /// A PROXY header of a version that is not allowed.
     ProxyVersionRefused,
     /// A PROXY header longer than any of its version.
@@ -56,7 +58,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, so that metrics can have all series from the start.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::VarIntTooLong,
         Self::FrameLengthTooLong,
         Self::FrameEmpty,
@@ -75,6 +77,7 @@ impl Fault {
         Self::EncryptionInvalid,
         Self::LegacyPingMalformed,
         Self::ProxyHeaderMissing,
+        Self::ProxyHeaderUnexpected,
         Self::ProxyVersionRefused,
         Self::ProxyHeaderTooLong,
         Self::ProxyHeaderMalformed,
@@ -103,6 +106,7 @@ impl Fault {
             Self::EncryptionInvalid => "encryption_invalid",
             Self::LegacyPingMalformed => "legacy_ping_malformed",
             Self::ProxyHeaderMissing => "proxy_header_missing",
+            Self::ProxyHeaderUnexpected => "proxy_header_unexpected",
             Self::ProxyVersionRefused => "proxy_version_refused",
             Self::ProxyHeaderTooLong => "proxy_header_too_long",
             Self::ProxyHeaderMalformed => "proxy_header_malformed",

@@ -5,6 +5,8 @@
 //! the network or a private key leaves as a [`question::Question`]. The crate's `Cargo.toml` names no I/O crate,
 //! so that this stays true.
 #![forbid(unsafe_code)]
+// Nothing that a peer sends may panic.
+#![warn(clippy::indexing_slicing)]
 
 pub mod cipher;
 pub mod cookie;

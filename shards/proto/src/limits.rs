@@ -123,7 +123,7 @@ const fn utf8_bytes(units: usize) -> usize {
 }
 
 /// Longest handshake frame, in bytes: id, version, address with its length, port, intent.
-const HANDSHAKE_BYTES_MAX: usize =
+pub const HANDSHAKE_BYTES_MAX: usize =
     1 + VAR_INT_BYTES_MAX + VAR_INT_BYTES_MAX + utf8_bytes(ADDRESS_UNITS_MAX) + 2 + VAR_INT_BYTES_MAX;
 
 /// Longest login success frame, in bytes.

@@ -14,6 +14,7 @@
 //! After [`Effect::Relay`] or [`Effect::Close`] the session is over and only ever polls `None`. A socket that is
 //! closed with input unread is reset, and a reset may destroy the message that the client was about to read:
 //! close by shutting down the write side and discarding input for a moment.
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -113,7 +114,7 @@ pub enum End {
     StatusServed,
     /// The transfer packet was written.
     Transferred,
-    /// The player read a disconnect message because an adapter said no or failed.
+    /// An adapter said no or failed. In a login the player has read a disconnect message; a ping was just closed.
     Refused(AskError),
     /// No route matched the host name.
     NoRoute,
@@ -153,7 +154,7 @@ pub struct Facts {
     pub handshake: Option<HandshakeFacts>,
     /// The player's name: verified if there is a verified one, else claimed.
     pub username: Option<String>,
-    /// The player's UUID, likewise.
+    /// The player's UUID, likewise; `None` for a relayed login of a version that does not send one.
     pub user_id: Option<Uuid>,
     /// The trace that the client's session cookie continues (W3C `traceparent`).
     pub traceparent: Option<Box<str>>,

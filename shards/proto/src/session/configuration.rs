@@ -147,6 +147,10 @@ impl Parting {
     pub(super) fn ring(self) -> Ending {
         self.refusal.into()
     }
+
+    pub(super) fn end(&self) -> End {
+        End::Refused(self.refusal.cause)
+    }
 }
 
 /// Listens to what a client says in the configuration phase, which is not much that we need.

@@ -150,7 +150,7 @@ impl Context {
     /// Notes who the player is, as far as that is known.
     pub(super) fn learn_player(&mut self, name: &str, id: Uuid) {
         self.facts.username = Some(name.to_owned());
-        self.facts.user_id = Some(id);
+        self.facts.user_id = (!id.is_nil()).then_some(id);
     }
 
     /// What the client's version speaks.

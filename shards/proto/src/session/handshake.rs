@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use crate::fault::Fault;
 use crate::hostname;
-use crate::limits::LEGACY_PING_GRACE;
+use crate::limits::{HANDSHAKE_BYTES_MAX, LEGACY_PING_GRACE};
 use crate::packet::handshake::{self, Intent};
 use crate::packet::legacy::{self, Detection};
+use crate::proxy_header::{self, Allowed};
 use crate::question::{ClientInfo, Purpose, RoutePlan};
 use crate::text::keys;
 
@@ -49,7 +51,11 @@ impl Handshake {
 
     fn read_frame(self, context: &mut Context) -> Step {
         context.alarm = self.deadline;
-        let Some(frame) = context.inbox.frame(context.bounds.frame_bytes)? else {
+        let frame = context
+            .inbox
+            .frame(HANDSHAKE_BYTES_MAX.min(context.bounds.frame_bytes))?;
+        refuse_stranger(context.inbox.unread())?;
+        let Some(frame) = frame else {
             return Ok(Next::Wait(Phase::Handshake(self)));
         };
         let frame_bytes = frame.end;
@@ -66,6 +72,25 @@ impl Handshake {
             frame_bytes,
         };
         Ok(routing.begin(context))
+    }
+}
+
+/// Faults what cannot become a handshake as soon as its packet id shows that: who speaks another protocol than ours
+/// shall not hold a connection until the deadline.
+fn refuse_stranger(unread: &[u8]) -> Result<(), Fault> {
+    let mut after_length = unread.iter().skip_while(|byte| **byte & 0x80 != 0).skip(1);
+    match after_length.next() {
+        // 0x80 may begin a VarInt of several bytes that is zero all the same.
+        None | Some(0x00 | 0x80) => Ok(()),
+        // The bytes that lie here in any case tell a PROXY header from all else; more would make the verdict depend
+        // on how much one read brings.
+        Some(_) => match proxy_header::parse(
+            unread.get(..2).unwrap_or_default(),
+            Allowed { v1: true, v2: true },
+        ) {
+            Ok(_) => Err(Fault::ProxyHeaderUnexpected),
+            Err(_) => Err(Fault::PacketUnexpected),
+        },
     }
 }
 

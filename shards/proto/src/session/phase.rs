@@ -146,6 +146,7 @@ impl Phase {
     pub(super) fn hang_up(self, context: &Context) -> End {
         match self {
             Self::Status(phase) if phase.is_served() => End::StatusServed,
+            Self::Parting(phase) => phase.end(),
             Self::Farewell(phase) => phase.end(),
             _ => End::HungUp(context.stage),
         }

@@ -112,7 +112,7 @@ impl RelayTarget {
         if address.encode_utf16().count() > ADDRESS_UNITS_MAX {
             return Err(Fault::StringTooLong);
         }
-        let mut replay = Vec::with_capacity(context.inbox.unread().len() + host.len());
+        let mut replay = Vec::with_capacity(context.inbox.unread().len());
         Handshake {
             address: &address,
             ..handshake

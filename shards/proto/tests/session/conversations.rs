@@ -47,6 +47,11 @@ fn ends_as_it_should() {
         ("empty_frame", End::Fault(Fault::FrameEmpty)),
         ("proxy_header_missing", End::Fault(Fault::ProxyHeaderMissing)),
         ("proxy_version_refused", End::Fault(Fault::ProxyVersionRefused)),
+        (
+            "proxy_header_unexpected",
+            End::Fault(Fault::ProxyHeaderUnexpected),
+        ),
+        ("http_request", End::Fault(Fault::PacketUnexpected)),
         ("cookie_of_another_key", End::Fault(Fault::CookieUnexpected)),
         (
             "token_of_another_connection",

@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::client::{ENTROPY, Event, SECRET};
-use crate::recordings;
 use crate::world::{ALICE, BIRTH, End, Run, World, keys, profile, refusal, setup, status, target};
+use crate::{recordings, split};
 
 /// What a hostile network and a buggy caller can do to a session.
 #[derive(Clone, Debug)]
@@ -60,17 +60,31 @@ proptest! {
         let mut all = recordings::all();
         let recording = all.swap_remove(which.index(all.len()));
         let mut script = recording.script;
-        for (place, byte) in damages {
-            let index = place.index(script.len());
-            if let Some(Event::Bytes(bytes)) = script.get_mut(index) {
-                let at = place.index(bytes.len());
-                bytes[at] = byte;
-            }
-        }
+        damage(&mut script, &damages);
         script.push(Event::HangUp);
         let transcript = Run::play(recording.world, &script);
         prop_assert!(transcript.is_over());
         prop_assert_ne!(transcript.end, Some(End::Bug));
+    }
+
+    #[test]
+    fn a_damaged_recording_comes_to_the_same_however_it_is_cut(
+        which in any::<prop::sample::Index>(),
+        damages in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut all = recordings::all();
+        let recording = all.swap_remove(which.index(all.len()));
+        let mut script = split::join(&recording.script);
+        damage(&mut script, &damages);
+        let expected = Run::play(recording.world.clone(), &script);
+        split::assert_same(recording.name, "byte by byte", &expected, &Run::play(recording.world.clone(), &split::crumble(&script)));
+        let index = cut.index(script.len());
+        if let Event::Bytes(bytes) = script[index].clone() {
+            let (left, right) = bytes.split_at(cut.index(bytes.len()));
+            script.splice(index..=index, [left, right].map(|part| Event::Bytes(part.to_vec())));
+            split::assert_same(recording.name, "cut", &expected, &Run::play(recording.world, &script));
+        }
     }
 
     #[test]
@@ -150,6 +164,16 @@ proptest! {
         let elsewhere = IpAddr::V4(Ipv4Addr::from_bits(ip));
         prop_assume!(elsewhere != setup().peer.ip());
         prop_assert!(keys().verify(&cookie, &check(BIRTH, elsewhere)).is_err());
+    }
+}
+
+fn damage(script: &mut [Event], damages: &[(prop::sample::Index, u8)]) {
+    for (place, byte) in damages {
+        let index = place.index(script.len());
+        if let Some(Event::Bytes(bytes)) = script.get_mut(index) {
+            let at = place.index(bytes.len());
+            bytes[at] = *byte;
+        }
     }
 }
 

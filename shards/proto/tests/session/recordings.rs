@@ -324,6 +324,11 @@ fn faults() -> Vec<Recording> {
             Client::new(0).raw(b"PROXY UNKNOWN\r\n"),
         ),
         record(
+            "http_request",
+            World::status(),
+            Client::new(0).raw(b"GET / HTTP/1.1\r\n"),
+        ),
+        record(
             "proxy_header_unexpected",
             World::status(),
             Client::new(0).raw(b"PROXY UNKNOWN\r\n"),

@@ -38,7 +38,7 @@ fn every_cut_comes_to_the_same() {
     }
 }
 
-fn join(script: &[Event]) -> Vec<Event> {
+pub(crate) fn join(script: &[Event]) -> Vec<Event> {
     let mut joined: Vec<Event> = Vec::new();
     for event in script {
         match (joined.last_mut(), event) {
@@ -49,7 +49,7 @@ fn join(script: &[Event]) -> Vec<Event> {
     joined
 }
 
-fn crumble(script: &[Event]) -> Vec<Event> {
+pub(crate) fn crumble(script: &[Event]) -> Vec<Event> {
     let crumbs = |event: &Event| match event {
         Event::Bytes(bytes) => bytes.iter().map(|byte| Event::Bytes(vec![*byte])).collect(),
         event => vec![event.clone()],
@@ -57,7 +57,7 @@ fn crumble(script: &[Event]) -> Vec<Event> {
     script.iter().flat_map(crumbs).collect()
 }
 
-fn assert_same(name: &str, how: &str, expected: &Transcript, actual: &Transcript) {
+pub(crate) fn assert_same(name: &str, how: &str, expected: &Transcript, actual: &Transcript) {
     assert_eq!(expected.lines, actual.lines, "{name}, {how}");
     assert_eq!(expected.output, actual.output, "{name}, {how}");
     let replay = |transcript: &Transcript| transcript.handoff.as_ref().map(|handoff| handoff.replay.clone());
