@@ -63,8 +63,8 @@ mod tests {
 
     use super::*;
 
-    /// NIST SP 800-38A, F.3.7 (CFB8-AES128.Encrypt): key, IV and plaintext differ there, so that the cipher is
-    /// checked below the secret that serves as both.
+    /// NIST SP 800-38A, F.3.7 (CFB8-AES128.Encrypt): key, IV and plaintext differ there, so that the cipher
+    /// is checked below the secret that serves as both.
     #[test]
     fn agrees_with_the_published_vector() {
         let key = 0x2b7e_1516_28ae_d2a6_abf7_1588_09cf_4f3c_u128.to_be_bytes();
@@ -90,7 +90,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decrypts_what_it_encrypts_however_it_is_cut(secret: [u8; 16], text: Vec<u8>, cut: prop::sample::Index) {
+        fn decrypts_what_it_encrypts_however_it_is_cut(
+            secret: [u8; 16], text: Vec<u8>, cut: prop::sample::Index,
+        ) {
             let secret = SharedSecret::new(secret);
             let mut whole = text.clone();
             Encryptor::new(&secret).encrypt(&mut whole);

@@ -53,7 +53,8 @@ impl CookieKeys {
         })
     }
 
-    /// Verifies an authentication cookie. The signature is compared in constant time, before anything is parsed.
+    /// Verifies an authentication cookie. The signature is compared in constant time, before anything is
+    /// parsed.
     ///
     /// # Errors
     /// Why the cookie counts as absent.
@@ -252,7 +253,8 @@ impl SessionCookie {
 
 const TRACEPARENT: &str = "traceparent";
 
-/// `00-<32 digits>-<16 digits>-<2 digits>`, lower-case hexadecimal, neither id all zeros (W3C Trace Context, 3.2.2).
+/// `00-<32 digits>-<16 digits>-<2 digits>`, lower-case hexadecimal, neither id all zeros (W3C Trace Context,
+/// 3.2.2).
 fn is_traceparent(text: &str) -> bool {
     let hex = |field: &str, digits: usize| {
         field.len() == digits

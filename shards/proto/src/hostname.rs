@@ -1,7 +1,7 @@
 //! Host names as routes compare them.
 
-/// The comparable part of a handshake's address: everything from `\0` (Forge's marks) or `///` (proxies' suffixes) on
-/// cut off, then one trailing dot, in ASCII lower case.
+/// The comparable part of a handshake's address: everything from `\0` (Forge's marks) or `///` (proxies'
+/// suffixes) on cut off, then one trailing dot, in ASCII lower case.
 #[must_use]
 pub fn normalise(address: &str) -> String {
     let end = [address.find('\0'), address.find("///")]
@@ -12,7 +12,8 @@ pub fn normalise(address: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// The part of a handshake's address that [`normalise`] cuts off, from `\0` or `///` on; empty if there is none.
+/// The part of a handshake's address that [`normalise`] cuts off, from `\0` or `///` on; empty if there is
+/// none.
 #[must_use]
 pub fn suffix(address: &str) -> &str {
     let start = [address.find('\0'), address.find("///")]
@@ -62,7 +63,9 @@ mod tests {
         }
 
         #[test]
-        fn ignores_case_suffix_and_dot(name in "[a-z0-9-]{1,20}(\\.[a-z0-9-]{1,20}){0,3}", suffix in "(\0|///).{0,20}") {
+        fn ignores_case_suffix_and_dot(
+            name in "[a-z0-9-]{1,20}(\\.[a-z0-9-]{1,20}){0,3}", suffix in "(\0|///).{0,20}",
+        ) {
             let typed = format!("{}.{suffix}", name.to_ascii_uppercase());
             prop_assert_eq!(normalise(&typed), name);
             prop_assert_eq!(super::suffix(&typed), suffix);

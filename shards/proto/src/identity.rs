@@ -46,8 +46,8 @@ pub struct Property {
     pub signature: Option<String>,
 }
 
-/// A profile that is proven: by an authenticator's answer or by a verified cookie. Login success and new cookies take
-/// nothing else.
+/// A profile that is proven: by an authenticator's answer or by a verified cookie. Login success and new
+/// cookies take nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedProfile(Profile);
 
@@ -99,7 +99,8 @@ impl fmt::Display for ProfileTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the profile cannot be sent to a client: it may have a name of 1 to {PLAYER_NAME_UNITS_MAX} characters and \
+            "the profile cannot be sent to a client: it may have a name of 1 to \
+             {PLAYER_NAME_UNITS_MAX} characters and \
              {PROFILE_PROPERTIES_MAX} properties with names of {PROPERTY_NAME_UNITS_MAX}, values of \
              {PROPERTY_VALUE_UNITS_MAX} and signatures of {PROPERTY_SIGNATURE_UNITS_MAX} characters"
         )

@@ -1,7 +1,7 @@
 //! Every bound of the protocol, with the relations between them asserted at compile time.
 //!
-//! `_BYTES_MAX` counts bytes on the wire, `_UNITS_MAX` UTF-16 code units, which is how the protocol bounds its
-//! strings (Java's `String.length`).
+//! `_BYTES_MAX` counts bytes on the wire, `_UNITS_MAX` UTF-16 code units, which is how the protocol bounds
+//! its strings (Java's `String.length`).
 
 use std::time::Duration;
 
@@ -98,15 +98,17 @@ pub const PROXY_V1_BYTES_MAX: usize = 107;
 /// Fixed part of a PROXY header of version 2, in bytes.
 pub const PROXY_V2_FIXED_BYTES: usize = 16;
 
-/// Longest PROXY header of version 2 that is accepted, in bytes. The specification lets a header claim 65 551; the
-/// addresses take at most 232, the rest are TLVs. Load balancers in the field add authority (255), unique id
-/// (128), a certificate's names and a checksum: one page is several times that.
+/// Longest PROXY header of version 2 that is accepted, in bytes. The specification lets a header claim 65
+/// 551; the addresses take at most 232, the rest are TLVs. Load balancers in the field add authority (255),
+/// unique id (128), a certificate's names and a checksum: one page is several times that.
 pub const PROXY_V2_BYTES_MAX: usize = 4096;
 
-/// How long a connection that began like a legacy ping of an old form may still turn out to be something else.
+/// How long a connection that began like a legacy ping of an old form may still turn out to be something
+/// else.
 pub const LEGACY_PING_GRACE: Duration = Duration::from_millis(150);
 
-/// Time between keep-alives in the configuration phase, and to answer one. Clients give up after 30 s of silence.
+/// Time between keep-alives in the configuration phase, and to answer one. Clients give up after 30 s of
+/// silence.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How long a disconnect message waits for the client to tell its locale.

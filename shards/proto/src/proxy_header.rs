@@ -32,8 +32,8 @@ pub struct Allowed {
 pub struct ProxyHeader {
     /// How many bytes the header took; the client's first byte comes after them.
     pub length: usize,
-    /// Whose connection it is; `None` if the front speaks for itself (`LOCAL`) or does not say (`UNKNOWN`, an address
-    /// family other than IP): the socket's own addresses count then.
+    /// Whose connection it is; `None` if the front speaks for itself (`LOCAL`) or does not say (`UNKNOWN`, an
+    /// address family other than IP): the socket's own addresses count then.
     pub addresses: Option<Addresses>,
 }
 
@@ -46,8 +46,8 @@ pub struct Addresses {
     pub destination: SocketAddr,
 }
 
-/// Reads a header from the very beginning of a connection; `None` if more input is needed. What cannot become a header
-/// any more is a fault at once, and no header is waited for beyond its bound.
+/// Reads a header from the very beginning of a connection; `None` if more input is needed. What cannot become
+/// a header any more is a fault at once, and no header is waited for beyond its bound.
 ///
 /// IPv4-mapped IPv6 addresses come out as the IPv4 addresses that they are.
 ///
@@ -72,8 +72,8 @@ pub fn parse(bytes: &[u8], allowed: Allowed) -> Result<Option<ProxyHeader>, Faul
     Err(Fault::ProxyHeaderMissing)
 }
 
-/// Appends a header. Where source and destination are of different families, the IPv4 one is written as an IPv4-mapped
-/// IPv6 address.
+/// Appends a header. Where source and destination are of different families, the IPv4 one is written as an
+/// IPv4-mapped IPv6 address.
 pub fn write(version: ProxyVersion, addresses: Addresses, out: &mut Vec<u8>) {
     let pair = AddressPair::of(addresses);
     let ports = (addresses.source.port(), addresses.destination.port());
@@ -183,7 +183,8 @@ mod tests {
             }
             let length = bytes.len();
             bytes.extend(tail);
-            prop_assert_eq!(parse(&bytes, BOTH), Ok(Some(ProxyHeader { length, addresses: Some(addresses) })));
+            let header = ProxyHeader { length, addresses: Some(addresses) };
+            prop_assert_eq!(parse(&bytes, BOTH), Ok(Some(header)));
         }
 
         #[test]

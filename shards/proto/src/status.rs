@@ -144,8 +144,8 @@ impl StatusReply {
         }
     }
 
-    /// Appends the whole status response frame for a client of the given protocol version. Allocates nothing but
-    /// what `out` needs to grow.
+    /// Appends the whole status response frame for a client of the given protocol version. Allocates nothing
+    /// but what `out` needs to grow.
     pub fn encode(&self, protocol: i32, out: &mut Vec<u8>) {
         let mut buffer = [0; PROTOCOL_DIGITS_MAX];
         let mut unused = buffer.as_mut_slice();
@@ -255,7 +255,8 @@ impl fmt::Display for StatusError {
         match self {
             Self::TooLong(units) => write!(
                 f,
-                "the status takes {units} characters as JSON, but clients accept only {STATUS_UNITS_MAX}: shorten the \
+                "the status takes {units} characters as JSON, but clients accept only {STATUS_UNITS_MAX}: \
+                 shorten the \
                  description, the player sample or the favicon"
             ),
             Self::SampleTooLong(entries) => {

@@ -15,8 +15,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// Takes a JSON text component. What is no valid JSON, not a string, an object or an array, nested deeper than
-    /// [`TEXT_DEPTH_MAX`] or longer than [`TEXT_BYTES_MAX`] is shown literally, cut at that length.
+    /// Takes a JSON text component. What is no valid JSON, not a string, an object or an array, nested deeper
+    /// than [`TEXT_DEPTH_MAX`] or longer than [`TEXT_BYTES_MAX`] is shown literally, cut at that length.
     #[must_use]
     pub fn parse(json: &str) -> Self {
         if json.len() <= TEXT_BYTES_MAX

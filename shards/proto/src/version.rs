@@ -1,14 +1,15 @@
 //! What differs between protocol versions, as data: one row a range of versions.
 //!
-//! A row holds from its first version up to the next row's; the last one also serves versions that are newer than
-//! this table, snapshots included (their numbers have bit 30 set). **Supporting a version that changes one of these
-//! things is one more row.**
+//! A row holds from its first version up to the next row's; the last one also serves versions that are newer
+//! than this table, snapshots included (their numbers have bit 30 set). **Supporting a version that changes
+//! one of these things is one more row.**
 //!
-//! Source and state of knowledge, November 2026: npm `minecraft-data` 3.117.0 has packet tables up to 26.1 (775); the
-//! rows up to there are checked byte for byte by `tests/golden.rs`. It names 26.2 (776) and 26.3 (777), the newest
-//! release, without packets. The repository of `minecraft-data` has their tables already, unreleased: login success
-//! ends in a session UUID in both (pull request 1216 saw it on a live server), and 26.3 inserts `post_effects` at 0x0A of
-//! the clientbound configuration packets, as ViaVersion's table for 26.3 does too.
+//! Source and state of knowledge, November 2026: npm `minecraft-data` 3.117.0 has packet tables up to 26.1
+//! (775); the rows up to there are checked byte for byte by `tests/golden.rs`. It names 26.2 (776) and 26.3
+//! (777), the newest release, without packets. The repository of `minecraft-data` has their tables already,
+//! unreleased: login success ends in a session UUID in both (pull request 1216 saw it on a live server), and
+//! 26.3 inserts `post_effects` at 0x0A of the clientbound configuration packets, as ViaVersion's table for
+//! 26.3 does too.
 
 /// The first version with cookies and the transfer packet, Minecraft 1.20.5.
 pub const TRANSFER_SINCE: i32 = 766;
@@ -81,8 +82,8 @@ pub enum LoginSuccessForm {
     PropertiesSession,
 }
 
-/// Packet ids of the configuration phase that move between versions. The others that Passage speaks never have
-/// since there is a transfer packet, and stand with their packets.
+/// Packet ids of the configuration phase that move between versions. The others that Passage speaks never
+/// have since there is a transfer packet, and stand with their packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigurationIds {
     /// Clientbound store cookie.

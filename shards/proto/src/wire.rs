@@ -1,8 +1,8 @@
 //! The primitive types of the protocol, and frames.
 //!
 //! Reading borrows from the input and is bounded by it: a claimed length is compared with the bytes that are
-//! there, never allocated. Writing appends to a `Vec<u8>`. Both follow minecraft.wiki, "Java Edition protocol/Data
-//! types"; golden bytes are checked in `tests/golden.rs`.
+//! there, never allocated. Writing appends to a `Vec<u8>`. Both follow minecraft.wiki, "Java Edition
+//! protocol/Data types"; golden bytes are checked in `tests/golden.rs`.
 
 use std::ops::Range;
 
@@ -97,8 +97,8 @@ impl<'a> Reader<'a> {
     /// Reads a string of at most `units_max` UTF-16 code units, and so of at most three times as many bytes.
     ///
     /// # Errors
-    /// [`Fault::StringTooLong`] as soon as the length says so, [`Fault::StringNotUtf8`], [`Fault::LengthNegative`],
-    /// [`Fault::VarIntTooLong`] or [`Fault::PacketTruncated`].
+    /// [`Fault::StringTooLong`] as soon as the length says so, [`Fault::StringNotUtf8`],
+    /// [`Fault::LengthNegative`], [`Fault::VarIntTooLong`] or [`Fault::PacketTruncated`].
     pub fn string(&mut self, units_max: usize) -> Result<&'a str, Fault> {
         let length = self.length(
             units_max.saturating_mul(UTF8_BYTES_PER_UNIT_MAX),
@@ -115,7 +115,8 @@ impl<'a> Reader<'a> {
     /// Reads a byte array with a VarInt length of at most `bytes_max`.
     ///
     /// # Errors
-    /// [`Fault::ArrayTooLong`], [`Fault::LengthNegative`], [`Fault::VarIntTooLong`] or [`Fault::PacketTruncated`].
+    /// [`Fault::ArrayTooLong`], [`Fault::LengthNegative`], [`Fault::VarIntTooLong`] or
+    /// [`Fault::PacketTruncated`].
     pub fn byte_array(&mut self, bytes_max: usize) -> Result<&'a [u8], Fault> {
         let length = self.length(bytes_max, Fault::ArrayTooLong)?;
         self.bytes(length)
@@ -136,7 +137,8 @@ impl<'a> Reader<'a> {
     /// Reads a VarInt count of at most `max` elements.
     ///
     /// # Errors
-    /// [`Fault::ArrayTooLong`], [`Fault::LengthNegative`], [`Fault::VarIntTooLong`] or [`Fault::PacketTruncated`].
+    /// [`Fault::ArrayTooLong`], [`Fault::LengthNegative`], [`Fault::VarIntTooLong`] or
+    /// [`Fault::PacketTruncated`].
     pub fn count(&mut self, max: usize) -> Result<usize, Fault> {
         self.length(max, Fault::ArrayTooLong)
     }
@@ -180,14 +182,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Finds the first frame in `bytes`: `None` if more input is needed, else where the packet (id and fields, without
-/// the length prefix) lies. The next frame begins at the range's end.
+/// Finds the first frame in `bytes`: `None` if more input is needed, else where the packet (id and fields,
+/// without the length prefix) lies. The next frame begins at the range's end.
 ///
 /// A fault is reported as soon as the prefix shows it, before the packet has arrived.
 ///
 /// # Errors
-/// [`Fault::FrameLengthTooLong`], [`Fault::FrameEmpty`], or [`Fault::FrameTooLong`] if the packet takes more than
-/// `bytes_max`.
+/// [`Fault::FrameLengthTooLong`], [`Fault::FrameEmpty`], or [`Fault::FrameTooLong`] if the packet takes more
+/// than `bytes_max`.
 pub fn split_frame(bytes: &[u8], bytes_max: usize) -> Result<Option<Range<usize>>, Fault> {
     let mut length = 0_usize;
     for (index, byte) in bytes.iter().enumerate().take(FRAME_PREFIX_BYTES_MAX) {

@@ -184,7 +184,8 @@ fn holds_for_the_ip_address_but_not_for_the_port() {
 fn takes_what_other_services_write() {
     let json = format!(
         "{{\"timestamp\":{NOW},\"client_addr\":\"192.0.2.1:1\",\"user_name\":\"Bob\",\
-         \"user_id\":\"000000000000000000000000000000b0\",\"profile_properties\":null,\"extra\":null,\"more\":[1]}}"
+         \"user_id\":\"000000000000000000000000000000b0\",\
+         \"profile_properties\":null,\"extra\":null,\"more\":[1]}}"
     );
     let verified = keys().verify(&signed(&json), &check()).unwrap();
     assert_eq!(verified.profile.profile().name, "Bob");

@@ -1,4 +1,5 @@
-//! The configuration phase of versions that have cookies and transfer (since 1.20.5), as far as Passage speaks it.
+//! The configuration phase of versions that have cookies and transfer (since 1.20.5), as far as Passage
+//! speaks it.
 
 use uuid::Uuid;
 
@@ -47,7 +48,8 @@ pub enum Serverbound<'a> {
         /// 0 to 7, from loaded to discarded.
         result: i32,
     },
-    /// A packet with an id from 0x07 (known packs) upwards: the client may send it and Passage has no use for it.
+    /// A packet with an id from 0x07 (known packs) upwards: the client may send it and Passage has no use for
+    /// it.
     Unread {
         /// The packet's id.
         id: i32,
@@ -58,8 +60,8 @@ impl<'a> Serverbound<'a> {
     /// Reads a packet of the configuration phase.
     ///
     /// # Errors
-    /// [`Fault::PacketUnexpected`] for a negative id or for "finish acknowledged", which answers a packet that Passage
-    /// never sends, or what is wrong with a field.
+    /// [`Fault::PacketUnexpected`] for a negative id or for "finish acknowledged", which answers a packet
+    /// that Passage never sends, or what is wrong with a field.
     pub fn decode(packet: &'a [u8]) -> Result<Self, Fault> {
         let mut reader = Reader::new(packet);
         let packet = match reader.var_int()? {
@@ -129,8 +131,8 @@ impl<'a> ClientInformation<'a> {
     /// The default settings of a vanilla client of the given version.
     #[must_use]
     pub fn vanilla(locale: &'a str, version: &Version) -> Self {
-        // View distance 12, full chat, chat colours, all skin parts, right hand, no text filtering, server listing
-        // allowed; all particles since 1.21.2.
+        // View distance 12, full chat, chat colours, all skin parts, right hand, no text filtering, server
+        // listing allowed; all particles since 1.21.2.
         const SETTINGS: &[u8] = &[12, 0, 1, 0x7F, 1, 0, 1, 0];
         let fields = if version.since >= 768 {
             SETTINGS.len()
@@ -173,8 +175,8 @@ pub enum Clientbound<'a> {
 }
 
 impl Clientbound<'_> {
-    /// Appends the packet as a frame, as the given version reads it. Store cookie and transfer have the ids of the
-    /// newest version if the given one cannot be transferred at all; a session never gets there.
+    /// Appends the packet as a frame, as the given version reads it. Store cookie and transfer have the ids
+    /// of the newest version if the given one cannot be transferred at all; a session never gets there.
     pub fn encode(&self, version: &Version, out: &mut Vec<u8>) {
         let ids = version.configuration_ids();
         match self {
@@ -219,7 +221,8 @@ pub struct Transfer<'a> {
     pub port: u16,
 }
 
-/// What a client reads in the configuration phase: the other side of [`Clientbound`], for load generators and tests.
+/// What a client reads in the configuration phase: the other side of [`Clientbound`], for load generators and
+/// tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen<'a> {
     /// The server wants a cookie.

@@ -11,7 +11,8 @@ const HANDSHAKE: i32 = 0x00;
 pub struct Handshake<'a> {
     /// The client's protocol version.
     pub protocol: i32,
-    /// The address that the player typed, byte for byte: Forge's `\0FML…` and proxies' `///…` suffixes included.
+    /// The address that the player typed, byte for byte: Forge's `\0FML…` and proxies' `///…` suffixes
+    /// included.
     pub address: &'a str,
     /// The port that the client connected to.
     pub port: u16,

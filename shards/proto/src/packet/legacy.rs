@@ -1,8 +1,9 @@
 //! Server-list pings from before Minecraft 1.7 (`0xFE`), which know no frames.
 //!
-//! minecraft.wiki, "Java Edition protocol/Server List Ping": up to 1.3 the client sends `FE`; 1.4 and 1.5 `FE 01`;
-//! 1.6 `FE 01 FA`, the string `MC|PingHost`, and its version, host and port. All are answered with a kick packet:
-//! `FF` and a UTF-16BE string. Clients since 1.7 fall back to the 1.6 form if the modern ping fails.
+//! minecraft.wiki, "Java Edition protocol/Server List Ping": up to 1.3 the client sends `FE`; 1.4 and 1.5 `FE
+//! 01`; 1.6 `FE 01 FA`, the string `MC|PingHost`, and its version, host and port. All are answered with a
+//! kick packet: `FF` and a UTF-16BE string. Clients since 1.7 fall back to the 1.6 form if the modern ping
+//! fails.
 
 use crate::fault::Fault;
 use crate::limits::{LEGACY_HOST_UNITS_MAX, LEGACY_KICK_UNITS_MAX};
@@ -40,8 +41,8 @@ pub enum LegacyForm {
 pub enum Detection {
     /// No legacy ping: read on as frames.
     Modern,
-    /// More input decides. If none comes for a moment, or the client closes its side, what there is may be a whole
-    /// ping of an older form: this one. `None` if there is nothing at all.
+    /// More input decides. If none comes for a moment, or the client closes its side, what there is may be a
+    /// whole ping of an older form: this one. `None` if there is nothing at all.
     Incomplete(Option<LegacyPing>),
     /// A whole ping; whatever follows it has no meaning.
     Complete(LegacyPing),
@@ -49,8 +50,8 @@ pub enum Detection {
 
 /// Looks for a legacy ping at the very beginning of a connection.
 ///
-/// `FE` and `FE 01` can also begin a modern frame of 126 and more bytes. What follows tells: such a frame goes on with
-/// a packet id of 0, a legacy ping with `FA` or not at all.
+/// `FE` and `FE 01` can also begin a modern frame of 126 and more bytes. What follows tells: such a frame
+/// goes on with a packet id of 0, a legacy ping with `FA` or not at all.
 ///
 /// # Errors
 /// [`Fault::LegacyPingMalformed`] for a plugin message that is not the one of the 1.6 ping.

@@ -346,8 +346,8 @@ impl<'a> EncryptionRequest<'a> {
     }
 }
 
-/// What a client reads in the login phase: the other side of [`Clientbound`], for load generators, tests and logins
-/// at targets.
+/// What a client reads in the login phase: the other side of [`Clientbound`], for load generators, tests and
+/// logins at targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen<'a> {
     /// The connection ends with this JSON text.

@@ -52,8 +52,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<ProxyHeader>, Fault> {
     Ok(Some(ProxyHeader { length, addresses }))
 }
 
-/// `None` for every valid family and protocol but TCP over IP: the specification lets a receiver fall back to the
-/// socket's addresses.
+/// `None` for every valid family and protocol but TCP over IP: the specification lets a receiver fall back to
+/// the socket's addresses.
 fn parse_addresses(family: u8, block: &[u8]) -> Result<Option<Addresses>, Fault> {
     let mut reader = Reader::new(block);
     let mut read = || {

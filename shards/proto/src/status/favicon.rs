@@ -6,7 +6,8 @@ const PREFIX: &str = "data:image/png;base64,";
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR";
 const SIDE_PIXELS: u32 = 64;
 
-/// Checks what makes clients ignore an icon: the URI's form, the Base64 alphabet, the PNG signature, the size.
+/// Checks what makes clients ignore an icon: the URI's form, the Base64 alphabet, the PNG signature, the
+/// size.
 pub(super) fn check(uri: &str) -> Result<(), StatusError> {
     let base64 = uri.strip_prefix(PREFIX).ok_or(StatusError::FaviconInvalid)?;
     let digits = base64.trim_end_matches('=');

@@ -1,8 +1,8 @@
 //! A JSON text component as network NBT, which carries text since Minecraft 1.20.3.
 //!
-//! Source: minecraft.wiki, "NBT format" and "Java Edition protocol/Data types": the root tag has no name, strings are
-//! in Java's modified UTF-8, and a list whose elements are of different types has each of them that is no compound
-//! wrapped as `{"": element}`, which the game unwraps again.
+//! Source: minecraft.wiki, "NBT format" and "Java Edition protocol/Data types": the root tag has no name,
+//! strings are in Java's modified UTF-8, and a list whose elements are of different types has each of them
+//! that is no compound wrapped as `{"": element}`, which the game unwraps again.
 
 use serde_json::{Number, Value};
 
@@ -106,7 +106,8 @@ fn element_tag(mut tags: impl Iterator<Item = u8>) -> Option<u8> {
     })
 }
 
-/// Java's `DataOutput.writeUTF`: NUL takes two bytes, and what lies beyond U+FFFF two surrogates of three bytes each.
+/// Java's `DataOutput.writeUTF`: NUL takes two bytes, and what lies beyond U+FFFF two surrogates of three
+/// bytes each.
 fn write_modified_utf8(text: &str, out: &mut Vec<u8>) {
     let start = out.len();
     write_u16(out, 0);
