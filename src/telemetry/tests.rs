@@ -256,6 +256,7 @@ fn shards_do_not_feel_a_collector_that_hangs() {
         thread::park_timeout(Duration::from_millis(2));
     }
     drop(meter);
+    assert_eq!(receiver.seen(), 1, "exports pile up behind one that hangs");
     receiver.set(Mode::Up);
     assert_eq!(telemetry.shutdown(deadline()), Flush::Complete);
     let last = receiver.last();
@@ -263,6 +264,30 @@ fn shards_do_not_feel_a_collector_that_hangs() {
     assert!(
         total(&last, "passage_shard_telemetry_deferred_total") < 10,
         "boxes did not come back"
+    );
+}
+
+#[test]
+fn a_collector_that_asks_for_it_is_left_alone() {
+    let receiver = Receiver::start(Mode::Status(429, Some(1)));
+    let (telemetry, _outlet) = start_quick(&settings(receiver.url()));
+    let begun = Instant::now();
+    while receiver.seen() < 2 {
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    drop(telemetry);
+}
+
+#[test]
+fn an_endpoint_that_does_not_speak_tls_is_an_error_and_no_panic() {
+    let receiver = Receiver::start(Mode::Up);
+    let url = receiver.url().replace("http:", "https:");
+    let client = Client::new(&Endpoint { url, token: None }).unwrap();
+    let error = client.post(b"", Duration::from_secs(2)).unwrap_err();
+    assert!(
+        error.is_passing() && error.to_string().starts_with("no answer: "),
+        "{error}"
     );
 }
 

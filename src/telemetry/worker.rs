@@ -354,3 +354,76 @@ fn is_due(last: &mut Option<Instant>) -> bool {
     }
     due
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_lasting_failure_is_told_once_with_endpoint_and_cause_and_its_end_too() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut complaints = Complaints::new("http://collector/v1/metrics".into());
+            let status = ureq::http::StatusCode::UNAUTHORIZED;
+            let error = PostError::Status {
+                status,
+                text: "who are you?".into(),
+                retry_after: None,
+            };
+            (0..100).for_each(|_| complaints.failed(&error));
+            (0..10).for_each(|_| complaints.taken(&Taken::default()));
+            (0..10).for_each(|_| {
+                complaints.taken(&Taken {
+                    rejected: 3,
+                    message: "too many".into(),
+                })
+            });
+            assert_eq!(complaints.failures, 100);
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let [failed, again, rejected] = text.lines().collect::<Vec<_>>()[..] else {
+            panic!("{text}")
+        };
+        assert!(
+            failed.contains("WARN") && failed.contains("endpoint=\"http://collector/v1/metrics\""),
+            "{failed}"
+        );
+        assert!(
+            failed.contains("401 Unauthorized (is otel.metrics_token right?): who are you?"),
+            "{failed}"
+        );
+        assert!(
+            again.contains("INFO") && again.contains("failures=100"),
+            "{again}"
+        );
+        assert!(rejected.contains("rejected=3 cause=\"too many\""), "{rejected}");
+    }
+}

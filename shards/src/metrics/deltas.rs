@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use passage_proto::question::AskError;
+use passage_proto::version;
 
 use super::durations::{ANSWERS, Durations, RELAYS};
-use super::labels::{
-    AdapterName, AdapterType, Bound, ConnectionLabels, ERROR_TYPES, RequestType, known_protocol,
-};
+use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, ERROR_TYPES, RequestType};
 use super::table::{Key, NameId, Names, Seed, Table};
 
 const NAMES: usize = AdapterName::ALL.len();
@@ -248,7 +247,7 @@ impl Deltas {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         });
-        let protocol = labels.protocol.filter(|number| known_protocol(*number));
+        let protocol = labels.protocol.filter(|number| version::is_release(*number));
         self.connections.slot(ConnectionKey {
             client_ip,
             route,

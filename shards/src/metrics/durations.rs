@@ -107,6 +107,9 @@ impl Durations {
     /// Adds what another series counted. Both must have the same bounds.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.bounds, other.bounds, "only like is merged with like");
+        if other.is_empty() {
+            return;
+        }
         for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
             *bucket += more;
         }

@@ -184,35 +184,9 @@ pub struct ConnectionLabels<'a> {
     pub protocol: Option<i32>,
 }
 
-/// The protocol versions of Minecraft: Java Edition's releases since 1.7.2, those before 1.17 one by one: the
-/// others of that range were snapshots. Ascending. Checked against npm `minecraft-data` 3.117.0.
-const RELEASES: [i32; 29] = [
-    4, 5, 47, 107, 108, 109, 110, 210, 315, 316, 335, 338, 340, 393, 401, 404, 477, 480, 485, 490, 498, 573,
-    575, 578, 735, 736, 751, 753, 754,
-];
-
-/// From 1.17 to 26.3 every number is a release.
-const RELEASES_IN_SEQUENCE: std::ops::RangeInclusive<i32> = 755..=777;
-
-/// Whether this protocol version may be a label value.
-pub(super) fn known_protocol(number: i32) -> bool {
-    RELEASES_IN_SEQUENCE.contains(&number) || RELEASES.binary_search(&number).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_released_versions_are_label_values() {
-        assert!(RELEASES.is_sorted() && RELEASES.iter().all(|number| known_protocol(*number)));
-        assert!((755..=777).all(known_protocol));
-        assert!(
-            [i32::MIN, -1, 0, 6, 48, 737, 778, 1 << 30, i32::MAX]
-                .iter()
-                .all(|number| !known_protocol(*number))
-        );
-    }
 
     #[test]
     fn every_label_value_stands_at_its_own_index_in_all() {

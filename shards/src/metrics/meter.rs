@@ -116,14 +116,16 @@ impl Meter {
 
     /// The longest time for which the shard's loop did not come round since the last call.
     pub fn loop_lag(&mut self, lag: Duration) {
-        let worst = &mut self.deltas.totals_mut().loop_lag;
-        *worst = lag.max(*worst);
+        if lag > self.deltas.totals.loop_lag {
+            self.deltas.totals_mut().loop_lag = lag;
+        }
     }
 
     /// How many questions of this shard wait for the control thread now.
     pub fn queue_depth(&mut self, questions: usize) {
-        let deepest = &mut self.deltas.totals_mut().queue_depth;
-        *deepest = questions.max(*deepest);
+        if questions > self.deltas.totals.queue_depth {
+            self.deltas.totals_mut().queue_depth = questions;
+        }
     }
 }
 
@@ -206,6 +208,8 @@ mod tests {
         let mut meter = outlet.meter(0);
         meter.hand_over();
         meter.relay_bytes(0, 0);
+        meter.queue_depth(0);
+        meter.loop_lag(Duration::ZERO);
         meter.hand_over();
         drop(meter);
         assert!(arrivals.is_empty());
