@@ -1,9 +1,9 @@
-//! Puts everything together: the order in which Passage starts, what it says about itself, and the order in which it
-//! ends.
+//! Puts everything together: the order in which Passage starts, what it says about itself, and the order in
+//! which it ends.
 //!
-//! Start: configuration, logs, plan, telemetry, control thread, shards. Nothing listens before all of it stands. End, in
-//! the reverse order: shards first (their logins still need the control thread), then the control thread, then
-//! telemetry, which so has every count.
+//! Start: configuration, logs, plan, telemetry, control thread, shards. Nothing listens before all of it
+//! stands. End, in the reverse order: shards first (their logins still need the control thread), then the
+//! control thread, then telemetry, which so has every count.
 
 mod announce;
 mod failure;
@@ -26,6 +26,9 @@ pub(crate) use self::announce::{describe, protection};
 pub use self::failure::Failure;
 pub use self::plan::Plan;
 
+/// Signals this close together are one: whoever signals a whole process group often signals its members as
+/// well.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
 /// How long the control thread may take to end: its workers have nobody left to answer.
 const CONTROL_END_MAX: Duration = Duration::from_secs(1);
 /// How long the last export may take.
@@ -122,7 +125,8 @@ impl Running {
                 let patience = config.bounds.drain;
                 let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
                 tracing::info!(
-                    "{name}: no new connections; logins and relays have {} s to end, a second signal ends them at once",
+                    "{name}: no new connections; logins and relays have {} s to end, a second signal ends \
+                     them at once",
                     patience.as_secs()
                 );
                 (Ok(()), patience)
@@ -159,7 +163,8 @@ impl Running {
 /// Drains on a thread of its own, so that a second signal can be heard; `None` if there was one.
 fn drain(shards: Shards, patience: Duration, signals: &Receiver<i32>) -> Option<pool::DrainReport> {
     let (done, drained) = bounded(1);
-    let deadline = Instant::now() + patience;
+    let begin = Instant::now();
+    let deadline = begin + patience;
     let begun = thread::Builder::new().name("drain".into()).spawn(move || {
         // After a second signal nobody wants to know.
         let _ = done.send(shards.drain(deadline));
@@ -168,11 +173,15 @@ fn drain(shards: Shards, patience: Duration, signals: &Receiver<i32>) -> Option<
         tracing::warn!("no thread for the drain: connections are cut");
         return None;
     }
-    select! {
-        recv(drained) -> report => report.ok(),
-        recv(signals) -> _ => {
-            tracing::warn!("a second signal: connections are cut");
-            None
+    loop {
+        select! {
+            recv(drained) -> report => return report.ok(),
+            recv(signals) -> _ => {
+                if begin.elapsed() >= ONE_SIGNAL {
+                    tracing::warn!("a second signal: connections are cut");
+                    return None;
+                }
+            }
         }
     }
 }
@@ -194,7 +203,8 @@ fn catch_signals() -> Result<Receiver<i32>, Failure> {
     Ok(messages)
 }
 
-/// Every relay takes two file descriptors: takes as many as the system gives, and says so if they are too few.
+/// Every relay takes two file descriptors: takes as many as the system gives, and says so if they are too
+/// few.
 fn raise_file_limit(config: &Config) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
@@ -216,8 +226,12 @@ fn raise_file_limit(config: &Config) {
         .saturating_mul(2 * shards) as u64;
     if limit < wanted {
         tracing::warn!(
-            "at most {limit} files may be open, but limits.connections_per_shard on {shards} shards can need {wanted}; \
-             raise the limit (ulimit -n, LimitNOFILE= in a systemd unit) or lower limits.connections_per_shard"
+            "at most {limit} files may be open, but limits.connections_per_shard on {shards} shards can \
+             need {wanted}; raise the limit (ulimit -n, LimitNOFILE= in a systemd unit) or lower \
+             limits.connections_per_shard"
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

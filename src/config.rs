@@ -1,7 +1,8 @@
 //! Where the configuration comes from, and its way from text to checked values.
 //!
-//! Four layers, the upper wins: variables of the environment, the secret file, the configuration file, defaults.
-//! [`load`] reads them all and gives either a [`Config`] without a flaw or every [`Problem`] at once.
+//! Four layers, the upper wins: variables of the environment, the secret file, the configuration file,
+//! defaults. [`load`] reads them all and gives either a [`Config`] without a flaw or every [`Problem`] at
+//! once.
 
 mod env;
 mod error;
@@ -104,8 +105,9 @@ pub fn load_from(
 
     let mut problems = Vec::new();
     let secret = variable(AUTH_SECRET_FILE).and_then(|path| {
-        read_secret(&directory.join(path))
-            .map_err(|problem| problems.push(problem))
+        let secret = read_secret(&directory.join(path));
+        secret
+            .map_err(|wrong| problems.extend_from_slice(wrong.all()))
             .ok()
     });
     let prefix =
@@ -148,7 +150,7 @@ fn read_file(named: Option<PathBuf>, directory: &Path) -> Result<(Source, String
     Ok((Source::BuiltIn, BUILT_IN.to_owned()))
 }
 
-fn read_secret(path: &Path) -> Result<Secret, Problem> {
+fn read_secret(path: &Path) -> Result<Secret, Problems> {
     let text = read_text(
         path,
         "auth_secret",
@@ -157,13 +159,15 @@ fn read_secret(path: &Path) -> Result<Secret, Problem> {
     typed::secret_from_file(&text, Place::file(path))
 }
 
-fn read_text(path: &Path, key: &str, allowed: &str) -> Result<String, Problem> {
-    std::fs::read_to_string(path).map_err(|error| Problem {
-        place: Place::file(path),
-        key: key.into(),
-        found: error.to_string(),
-        allowed: allowed.into(),
-        hint: None,
+fn read_text(path: &Path, key: &str, allowed: &str) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Problems::from(Problem {
+            place: Place::file(path),
+            key: key.into(),
+            found: error.to_string(),
+            allowed: allowed.into(),
+            hint: None,
+        })
     })
 }
 

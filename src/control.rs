@@ -1,8 +1,8 @@
 //! The control thread: takes from the shards what needs the network, and answers it.
 //!
-//! It only ever dispatches. Whatever blocks (session servers, `getaddrinfo`) runs on a small pool of workers; each
-//! adapter has its bounds, so that a slow one starves no other. A question's deadline counts from the moment when the
-//! shard asked it: work that nobody waits for any more is not begun.
+//! It only ever dispatches. Whatever blocks (session servers, `getaddrinfo`) runs on a small pool of workers;
+//! each adapter has its bounds, so that a slow one starves no other. A question's deadline counts from the
+//! moment when the shard asked it: work that nobody waits for any more is not begun.
 
 mod dispatch;
 mod lane;
@@ -91,8 +91,8 @@ impl Control {
         &self.ended
     }
 
-    /// Stops the thread and waits for it and its workers, until `deadline` at the latest: a worker that hangs is left
-    /// to the end of the process. Says whether all of them have ended.
+    /// Stops the thread and waits for it and its workers, until `deadline` at the latest: a worker that hangs
+    /// is left to the end of the process. Says whether all of them have ended.
     pub fn shutdown(self, deadline: Instant) -> bool {
         // A thread that has ended already needs no message.
         let _ = self.stop.try_send(());

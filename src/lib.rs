@@ -1,5 +1,5 @@
-//! The control plane of Passage: configuration, localization, the control thread with its adapters, telemetry, and the
-//! composition of it all with the shards.
+//! The control plane of Passage: configuration, localization, the control thread with its adapters,
+//! telemetry, and the composition of it all with the shards.
 
 pub mod adapters;
 pub mod app;

@@ -1,8 +1,8 @@
 //! What players read when they are disconnected, in their own language.
 //!
-//! A message is looked up for the client's locale, then for the route's default locale, then for `en_us`; if there is
-//! nothing anywhere, the key itself is shown. For each locale, what is configured for it or for its language stands above
-//! what is built in for it or for its language.
+//! A message is looked up for the client's locale, then for the route's default locale, then for `en_us`; if
+//! there is nothing anywhere, the key itself is shown. For each locale, what is configured for it or for its
+//! language stands above what is built in for it or for its language.
 
 mod built_in;
 mod template;
@@ -76,7 +76,8 @@ impl Words {
             .find_map(|locale| self.find_in(locale, key))
     }
 
-    /// Configured for the locale, configured for its language, built in for the locale, built in for its language.
+    /// Configured for the locale, configured for its language, built in for the locale, built in for its
+    /// language.
     fn find_in(&self, locale: &str, key: &str) -> Option<&Template> {
         let language = language_of(locale);
         let relative = || built_in_locales().find(|known| language_of(known) == language);

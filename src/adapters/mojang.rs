@@ -1,7 +1,7 @@
 //! Mojang's session server, or one that speaks like it: has this player announced this very connection?
 //!
-//! `GET …/session/minecraft/hasJoined` as minecraft.wiki describes it under "Java Edition protocol/Encryption": 200 with
-//! the profile, or 204 if the player has not joined with this secret and key.
+//! `GET …/session/minecraft/hasJoined` as minecraft.wiki describes it under "Java Edition
+//! protocol/Encryption": 200 with the profile, or 204 if the player has not joined with this secret and key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,8 @@ pub struct Mojang {
 }
 
 impl Mojang {
-    /// Keeps connections to the session server of `settings`; the first is made when there is a first question.
+    /// Keeps connections to the session server of `settings`; the first is made when there is a first
+    /// question.
     #[must_use]
     pub fn new(settings: config::Mojang) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -25,8 +25,8 @@ pub(super) fn started(loaded: &Loaded, shards: &Shards) {
     match &loaded.source {
         Source::File(path) => tracing::info!("Passage {version} runs on {}", path.display()),
         Source::BuiltIn => tracing::info!(
-            "Passage {version} runs on its built-in defaults; there is no file ({}) and none is named by --config or \
-             CONFIG_FILE",
+            "Passage {version} runs on its built-in defaults; there is no file ({}) and none is named by \
+             --config or CONFIG_FILE",
             SEARCHED.join(", ")
         ),
     }

@@ -1,5 +1,5 @@
-//! From a checked configuration to what the shards and the control thread work with. Opens no socket and starts no
-//! thread, so that `passage check` and `passage route` can build it too.
+//! From a checked configuration to what the shards and the control thread work with. Opens no socket and
+//! starts no thread, so that `passage check` and `passage route` can build it too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -159,7 +159,8 @@ fn describe(host: &str, address: SocketAddr, status: &Value, latency: Duration) 
         description => shown(&Text::parse(&description.to_string()).to_plain()),
     };
     format!(
-        "{host} ({address})\nversion  {version} (protocol {protocol})\nplayers  {} of {}\nmotd     {motd}\nlatency  {:.1} ms\n",
+        "{host} ({address})\nversion  {version} (protocol {protocol})\nplayers  {} of {}\nmotd     \
+         {motd}\nlatency  {:.2} ms\n",
         count("online"),
         count("max"),
         latency.as_secs_f64() * 1_000.0

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use passage_proto::hostname::normalise;
-use passage_proto::question::{Purpose, RoutePlan, RouteQuery, Target};
+use passage_proto::question::{Purpose, RewriteHost, RoutePlan, RouteQuery, Target};
 use passage_proto::version::Version;
-use passage_shards::route::{Pattern, ProxyVersion, Route};
+use passage_shards::route::{Pattern, ProxyVersion, Route, StatusSource};
 
 use crate::app::{Failure, Plan};
 use crate::config::{self, Authentication, Status};
@@ -21,122 +21,130 @@ pub(super) fn report(named: Option<&Path>, host: &str, protocol: Option<i32>) ->
     let loaded = config::load(named).map_err(Failure::Config)?;
     let plan = Plan::new(&loaded.config)?;
     let table = plan.table()?;
-    let protocol = protocol.unwrap_or(Version::of(i32::MAX).since);
-    let hostname = normalise(host);
+    let query = RouteQuery {
+        hostname: normalise(host),
+        protocol: protocol.unwrap_or(Version::of(i32::MAX).since),
+        purpose: Purpose::Login,
+    };
 
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<15} {value}");
-    };
-    line("configuration", &loaded.source.to_string());
-    line("host name", &format!("{hostname:?}"));
-    line(
+    let mut steps = Steps::default();
+    steps.add("configuration", &loaded.source.to_string());
+    steps.add("host name", &format!("{:?}", query.hostname));
+    let like = Version::of(query.protocol).name;
+    steps.add(
         "client",
-        &format!(
-            "protocol {protocol}, speaks as {} does",
-            Version::of(protocol).name
-        ),
+        &format!("protocol {}, speaks as {like} does", query.protocol),
     );
-    let Some((at, route)) = table.find(&hostname).and_then(|at| Some((at, table.route(at)?))) else {
-        line("route", "none of the host names matches");
-        line(
-            "ping",
-            if plan.unknown_host.is_some() {
-                "the status of [unknown_host]"
-            } else {
-                "closed"
-            },
-        );
-        line("login", "refused with disconnect_no_route");
-        return Ok(text);
-    };
-    let kind = match Pattern::parse(&route.name) {
+    let found = table.find(&query.hostname);
+    let route = found.and_then(|at| Some((at, table.route(at)?, loaded.config.routes.get(at)?)));
+    match route {
+        Some((at, route, settings)) => {
+            let count = table.all().len();
+            steps.add(
+                "route",
+                &format!("{} ({}, {} of {count})", route.name, kind(route), at + 1),
+            );
+            steps.add("ping", &ping(settings, route, query.protocol));
+            steps.add_login(settings, route, &query);
+        }
+        None => {
+            steps.add("route", "none of the host names matches");
+            let status = plan.unknown_host.is_some();
+            steps.add(
+                "ping",
+                if status {
+                    "the status of [unknown_host]"
+                } else {
+                    "closed"
+                },
+            );
+            steps.add("login", "refused with disconnect_no_route");
+        }
+    }
+    Ok(steps.text)
+}
+
+/// What happens, one thing a line.
+#[derive(Default)]
+struct Steps {
+    text: String,
+}
+
+impl Steps {
+    fn add(&mut self, name: &str, what: &str) {
+        let _ = writeln!(self.text, "{name:<15} {what}");
+    }
+
+    fn add_login(&mut self, settings: &config::Route, route: &Route, query: &RouteQuery) {
+        // No key is shown to anybody here.
+        let login = route.plan(query, &Arc::from([]));
+        match &login {
+            RoutePlan::Refuse(refusal) => {
+                return self.add("login", &format!("refused with {}", refusal.message.key));
+            }
+            RoutePlan::Transfer(login) => {
+                self.add(
+                    "login",
+                    if login.encrypt {
+                        "encrypted"
+                    } else {
+                        "not encrypted"
+                    },
+                );
+                self.add("authentication", &authentication(&settings.authentication));
+                let replaces = login.cookies.is_some();
+                self.add(
+                    "cookie",
+                    if replaces {
+                        "a valid one replaces the authentication"
+                    } else {
+                        "not used"
+                    },
+                );
+            }
+            RoutePlan::Relay(_) => {
+                self.add(
+                    "login",
+                    "relayed; nothing is decrypted, the target authenticates the player",
+                );
+            }
+            RoutePlan::Status => {}
+        }
+        let targets = route.discovery.targets();
+        self.add("discovery", &format!("fixed, {} targets", targets.len()));
+        for target in targets {
+            let Target {
+                identifier, priority, ..
+            } = &**target;
+            self.add(
+                "",
+                &format!("{identifier} at {}, priority {priority}", address(target)),
+            );
+        }
+        match route.strategy.choose(targets) {
+            Ok(chosen) => {
+                self.add("strategy", &format!("fixed, chooses {}", chosen.identifier));
+                self.add("end", &end(route, &login, &chosen));
+            }
+            Err(refusal) => self.add("strategy", &format!("refused with {}", refusal.message.key)),
+        }
+    }
+}
+
+fn kind(route: &Route) -> &'static str {
+    match Pattern::parse(&route.name) {
         Ok(Pattern::Exact(_)) => "exact name",
         Ok(Pattern::Glob(_)) => "glob",
         Ok(Pattern::Regex(_)) => "regular expression",
         Err(_) => "unknown",
-    };
-    line(
-        "route",
-        &format!("{} ({kind}, {} of {})", route.name, at + 1, table.all().len()),
-    );
-    let Some(settings) = loaded.config.routes.get(at) else {
-        return Ok(text);
-    };
-    let query = |purpose| RouteQuery {
-        hostname: hostname.clone(),
-        protocol,
-        purpose,
-    };
-    let no_key: Arc<[u8]> = Arc::from([]);
-
-    line("ping", &ping(settings, route, protocol));
-    match route.plan(&query(Purpose::Login), &no_key) {
-        RoutePlan::Refuse(refusal) => {
-            line("login", &format!("refused with {}", refusal.message.key));
-            return Ok(text);
-        }
-        RoutePlan::Relay(_) => {
-            line(
-                "login",
-                "relayed; nothing is decrypted, the target authenticates the player",
-            );
-        }
-        RoutePlan::Transfer(login) => {
-            line(
-                "login",
-                if login.encrypt {
-                    "encrypted"
-                } else {
-                    "not encrypted"
-                },
-            );
-            line("authentication", &authentication(&settings.authentication));
-            let cookies = if login.cookies.is_some() {
-                "a valid one replaces the authentication"
-            } else {
-                "not used"
-            };
-            line("cookie", cookies);
-        }
-        RoutePlan::Status => {}
     }
-    let targets = route.discovery.targets();
-    line("discovery", &format!("fixed, {} targets", targets.len()));
-    for target in targets {
-        line(
-            "",
-            &format!(
-                "{} at {}, priority {}",
-                target.identifier,
-                address(target),
-                target.priority
-            ),
-        );
-    }
-    let chosen = match route.strategy.choose(targets) {
-        Ok(chosen) => chosen,
-        Err(refusal) => {
-            line("strategy", &format!("refused with {}", refusal.message.key));
-            return Ok(text);
-        }
-    };
-    line("strategy", &format!("fixed, chooses {}", chosen.identifier));
-    line(
-        "end",
-        &end(route, &route.plan(&query(Purpose::Login), &no_key), &chosen),
-    );
-    Ok(text)
 }
 
 fn ping(settings: &config::Route, route: &Route, protocol: i32) -> String {
     match (&settings.status, &route.status) {
-        (Status::Fixed(status), passage_shards::route::StatusSource::Fixed(reply)) => {
-            format!(
-                "answered with {:?}, as protocol {}",
-                status.version_name,
-                reply.shown_protocol(protocol)
-            )
+        (Status::Fixed(status), StatusSource::Fixed(reply)) => {
+            let shown = reply.shown_protocol(protocol);
+            format!("answered with {:?}, as protocol {shown}", status.version_name)
         }
         _ => "relayed to the target".into(),
     }
@@ -151,22 +159,20 @@ fn authentication(authentication: &Authentication) -> String {
 }
 
 fn end(route: &Route, plan: &RoutePlan, target: &Target) -> String {
-    match plan {
-        RoutePlan::Relay(relay) => {
-            let header = match route.relay.send_proxy_protocol {
-                None => "no PROXY header",
-                Some(ProxyVersion::V1) => "a PROXY v1 header",
-                Some(ProxyVersion::V2) => "a PROXY v2 header",
-            };
-            let host = match &relay.rewrite_host {
-                passage_proto::question::RewriteHost::Keep => "the client's host name",
-                passage_proto::question::RewriteHost::Target => "the target's host name",
-                passage_proto::question::RewriteHost::Literal(name) => name,
-            };
-            format!("relay to {} with {header} and {host}", address(target))
-        }
-        _ => format!("transfer to {}", address(target)),
-    }
+    let RoutePlan::Relay(relay) = plan else {
+        return format!("transfer to {}", address(target));
+    };
+    let header = match route.relay.send_proxy_protocol {
+        None => "no PROXY header",
+        Some(ProxyVersion::V1) => "a PROXY v1 header",
+        Some(ProxyVersion::V2) => "a PROXY v2 header",
+    };
+    let host = match &relay.rewrite_host {
+        RewriteHost::Keep => "the client's host name",
+        RewriteHost::Target => "the target's host name",
+        RewriteHost::Literal(name) => name,
+    };
+    format!("relay to {} with {header} and {host}", address(target))
 }
 
 fn address(target: &Target) -> String {

@@ -144,7 +144,8 @@ fn check_says_everything_that_is_wrong_with_exit_code_78() {
     );
 }
 
-/// Answers one connection with these bytes, after it has sent something, then keeps it open until it is closed.
+/// Answers one connection with these bytes, after it has sent something, then keeps it open until it is
+/// closed.
 fn server(answers: Vec<Vec<u8>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -167,7 +168,8 @@ fn frame(packet: Clientbound<'_>) -> Vec<u8> {
 
 #[test]
 fn ping_shows_what_a_server_says_and_nothing_that_moves_the_cursor() {
-    let status = r#"{"version":{"name":"1.21\u001b[2J","protocol":767},"players":{"online":3,"max":20},"description":"Hi"}"#;
+    let status = r#"{"version":{"name":"1.21\u001b[2J","protocol":767},
+        "players":{"online":3,"max":20},"description":"Hi"}"#;
     let server = server(vec![
         frame(Clientbound::Response(status)),
         frame(Clientbound::Pong(PAYLOAD)),

@@ -1,7 +1,7 @@
 //! The environment as a layer above the file: `PASSAGE_RATE_LIMITER_DURATION` is `rate_limiter.duration`.
 //!
-//! Nobody keeps a list of the names: whoever reads a key asks for its variable, and what nobody has asked for in
-//! the end is unknown.
+//! Nobody keeps a list of the names: whoever reads a key asks for its variable, and what nobody has asked for
+//! in the end is unknown.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +38,8 @@ impl Environment {
         &self.prefix
     }
 
-    /// The value of the variable; a value that is no UTF-8 is shown with replacement characters and will not fit
-    /// any key that cares.
+    /// The value of the variable; a value that is no UTF-8 is shown with replacement characters and will not
+    /// fit any key that cares.
     pub(super) fn ask(&self, name: &str) -> Option<String> {
         self.asked.borrow_mut().insert(name.to_owned());
         self.variables
@@ -77,8 +77,9 @@ impl Environment {
     }
 }
 
-/// Whether Kubernetes has set this variable (its name without the prefix) for a Service called like the prefix:
-/// `SERVICE_HOST`, `PORT`, `PORT_25565_TCP_ADDR` and the like. They say nothing about the configuration.
+/// Whether Kubernetes has set this variable (its name without the prefix) for a Service called like the
+/// prefix: `SERVICE_HOST`, `PORT`, `PORT_25565_TCP_ADDR` and the like. They say nothing about the
+/// configuration.
 fn is_service_link(rest: &str) -> bool {
     let service = rest
         .strip_prefix("SERVICE_")

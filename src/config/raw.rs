@@ -1,4 +1,5 @@
-//! The document as it was written: values with the places they came from, before anybody knows what they mean.
+//! The document as it was written: values with the places they came from, before anybody knows what they
+//! mean.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem, Problems};
 
-/// A value and where it was written: for a table's entry the line of its key, for a list's element its own line.
+/// A value and where it was written: for a table's entry the line of its key, for a list's element its own
+/// line.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) value: Value,

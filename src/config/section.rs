@@ -1,7 +1,8 @@
 //! Reads tables key by key, and remembers which keys there are.
 //!
-//! The code that reads a table *is* the list of its keys: every key that is asked for is known, its variable is
-//! looked up first, and what is left in the table afterwards is reported as unknown, with the nearest known key.
+//! The code that reads a table *is* the list of its keys: every key that is asked for is known, its variable
+//! is looked up first, and what is left in the table afterwards is reported as unknown, with the nearest
+//! known key.
 
 use std::cell::RefCell;
 
@@ -254,8 +255,8 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Reports what is wrong with a key (or with what it is combined with) at the place where it is written, or
-    /// else where its table is.
+    /// Reports what is wrong with a key (or with what it is combined with) at the place where it is written,
+    /// or else where its table is.
     pub(super) fn blame(&self, key: &str, found: impl Into<String>, allowed: impl Into<String>) {
         let place = self.locate(key).unwrap_or_else(|| self.place.clone());
         let mismatch = Mismatch {

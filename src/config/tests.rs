@@ -93,24 +93,24 @@ targets = [
 ]
 "#;
     let expected = [
-        "test.toml:1 | adress | an unknown key | address, admin, auth_cookie_expiry, auth_secret, authentication, \
-         discovery, forwarding, limits, localization, max_packet_length, mode, otel, proxy_protocol, rate_limiter, \
-         rewrite_host, routes, send_proxy_protocol, sentry, shards, status, strategy, timeout, unknown_host | did you \
-         mean address?",
+        "test.toml:1 | adress | an unknown key | address, admin, auth_cookie_expiry, auth_secret, \
+         authentication, discovery, forwarding, limits, localization, max_packet_length, mode, otel, \
+         proxy_protocol, rate_limiter, rewrite_host, routes, send_proxy_protocol, sentry, shards, status, \
+         strategy, timeout, unknown_host | did you mean address?",
         "test.toml:2 | timeout | \"long\" | a number of seconds from 1 to 86400 | -",
         "test.toml:3 | max_packet_length | 3000000 | a whole number from 1024 to 2097151 | -",
-        "test.toml:4 | auth_secret | 7 bytes (not shown) | at least 16 bytes of text | make one with: openssl rand \
-         -base64 32",
-        "test.toml:7 | rate_limiter.duraton | an unknown key | duration, enabled, ipv4_prefix, ipv6_prefix, limit, \
-         size | did you mean duration?",
+        "test.toml:4 | auth_secret | 7 bytes (not shown) | at least 16 bytes of text | make one with: \
+         openssl rand -base64 32",
+        "test.toml:7 | rate_limiter.duraton | an unknown key | duration, enabled, ipv4_prefix, \
+         ipv6_prefix, limit, size | did you mean duration?",
         "test.toml:8 | rate_limiter.limit | 0 | a whole number from 1 to 1000000 | -",
-        "test.toml:11 | status.type | \"http\" | \"fixed\", \"target\" | http is not in this version yet; it comes with \
-         a later one",
+        "test.toml:11 | status.type | \"http\" | \"fixed\", \"target\" | http is not in this version yet; \
+         it comes with a later one",
         "test.toml:15 | routes[0].mode | \"teleport\" | \"transfer\", \"relay\", \"auto\" | -",
-        "test.toml:18 | routes[0].discovery.targets[0].address | \"a b\" | a host name or IP address, and a port, such \
-         as \"10.0.1.10:25565\" | -",
-        "test.toml:19 | routes[0].discovery.targets[1].identifier | \"a\" twice | an identifier that no other target \
-         has | -",
+        "test.toml:18 | routes[0].discovery.targets[0].address | \"a b\" | a host name or IP address, and \
+         a port, such as \"10.0.1.10:25565\" | -",
+        "test.toml:19 | routes[0].discovery.targets[1].identifier | \"a\" twice | an identifier that no \
+         other target has | -",
     ];
     assert_eq!(wrong(text, &[]), expected);
 }
@@ -120,9 +120,9 @@ fn a_report_reads_like_this() {
     let problems = read("[shards]\ncuont = 2\npin = \"yes\"\n", &[])
         .unwrap_err()
         .to_string();
-    let expected = "2 problems in the configuration\n\
-        \ntest.toml:2: shards.cuont\n    found:   an unknown key\n    allowed: count, pin\n    hint:    did you mean count?\n\
-        \ntest.toml:3: shards.pin\n    found:   \"yes\"\n    allowed: true or false\n";
+    let expected = "2 problems in the configuration\n\ntest.toml:2: shards.cuont\n    found:   an unknown \
+                    key\n    allowed: count, pin\n    hint:    did you mean count?\n\ntest.toml:3: \
+                    shards.pin\n    found:   \"yes\"\n    allowed: true or false\n";
     assert_eq!(problems, expected);
 }
 
@@ -203,7 +203,8 @@ fn unknown_and_wrong_variables_are_reported_by_name() {
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert_eq!(
         problems[0],
-        "environment variable PASSAGE_SHARDS_COUNT | shards.count | \"many\" | a whole number from 0 to 1024 | -"
+        "environment variable PASSAGE_SHARDS_COUNT | shards.count | \"many\" | a whole number from 0 to \
+         1024 | -"
     );
     assert!(
         problems[1].contains("PASSAGE_TIMEUOT") && problems[1].ends_with("did you mean PASSAGE_TIMEOUT?")
@@ -258,8 +259,9 @@ fn a_bad_secret_file_is_an_error_never_a_weak_key() {
 
 #[test]
 fn secrets_show_in_no_dump_and_in_no_report() {
-    let text = "auth_secret = \"hunter2-hunter2-hunter2\"\n[otel]\nmetrics_endpoint = \"http://a/b\"\nmetrics_token = \
-                \"hunter2\"\n[sentry]\nenabled = false\naddress = \"https://hunter2@sentry/1\"\n";
+    let text = "auth_secret = \"hunter2-hunter2-hunter2\"\n[otel]\nmetrics_endpoint = \
+                \"http://a/b\"\nmetrics_token = \"hunter2\"\n[sentry]\nenabled = false\naddress = \
+                \"https://hunter2@sentry/1\"\n";
     assert!(!format!("{:?}", read(text, &[]).unwrap()).contains("hunter2"));
     let broken = "auth_secret = [\"hunter2\"]\n[otel]\nmetrics_token = 7\nlogs_token = \"\"\n";
     let report = read(broken, &[("PASSAGE_AUTH_SECRET", "hunter2")])
@@ -268,98 +270,100 @@ fn secrets_show_in_no_dump_and_in_no_report() {
     assert!(!report.contains("hunter2"), "{report}");
 }
 
+/// Configurations with one problem each, and the key that is blamed.
+const COMBINATIONS: &[(&str, &str)] = &[
+    (
+        "[proxy_protocol]\ntrusted = [\"10.0.0.0/8\"]\nallow_v1 = false\nallow_v2 = false",
+        "proxy_protocol.allow_v2",
+    ),
+    ("[proxy_protocol]\nenabled = true", "proxy_protocol.trusted"),
+    ("timeout = 3\n[limits]\nhandshake = 5", "timeout"),
+    (
+        "address = \"0.0.0.0:9464\"\n[admin]\naddress = \"127.0.0.1:9464\"",
+        "admin.address",
+    ),
+    ("address = [\"[::]:1\", \"[::]:1\"]", "address"),
+    ("address = []", "address"),
+    (
+        "mode = \"transfer\"\nsend_proxy_protocol = \"v2\"",
+        "send_proxy_protocol",
+    ),
+    ("rewrite_host = \"target\"", "rewrite_host"),
+    ("[status]\ntype = \"target\"", "status"),
+    (
+        "mode = \"relay\"\n[authentication]\ntype = \"mojang\"",
+        "authentication",
+    ),
+    ("mode = \"relay\"\nforwarding = \"velocity\"", "forwarding"),
+    ("[status]\nmin_version = 9\nmax_version = 8", "status.min_version"),
+    (
+        "[status]\nfavicon = \"data:image/png;base64,AAAA\"",
+        "status.favicon",
+    ),
+    (
+        "[status]\ndescription = \"{\\\"text\\\": \"",
+        "status.description",
+    ),
+    ("[rate_limiter]\nlimit = 1\nsize = 1", "rate_limiter.size"),
+    ("[otel]\nmetrics_token = \"x\"", "otel.metrics_token"),
+    (
+        "[otel]\nmetrics_endpoint = \"collector:4318\"",
+        "otel.metrics_endpoint",
+    ),
+    ("[otel]\ntraces_sample_rate = 1.5", "otel.traces_sample_rate"),
+    ("[sentry]\nenabled = true", "sentry.address"),
+    (
+        "[localization]\ndefault_locale = \"tlh\"",
+        "localization.default_locale",
+    ),
+    ("[localization.messages]\nen = \"Hi\"", "localization.messages.en"),
+    ("[localization.messages.en]\nx = 1", "localization.messages.en.x"),
+    (
+        "[authentication]\ntype = \"fixed\"\nname = \"Steve\"",
+        "authentication.id",
+    ),
+    (
+        "[authentication]\ntype = \"fixed\"\nname = \"../\"\nid = \"069a79f4-44e9-4726-a5be-fca90e38aaf5\"",
+        "authentication.name",
+    ),
+    ("[authentication]\nserver_id = \"x\"", "authentication.server_id"),
+    (
+        "[discovery]\nactions = [{ type = \"meta_filter\" }]",
+        "discovery.actions[0].type",
+    ),
+    (
+        "[discovery]\ntype = \"agones_discovery\"\nnamespace = \"x\"",
+        "discovery.type",
+    ),
+    (
+        "[discovery]\ntargets = [{ address = \"a\" }]",
+        "discovery.targets[0].identifier",
+    ),
+    (
+        "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\", meta = { x = 1 } }]",
+        "discovery.targets[0].meta.x",
+    ),
+    ("[discovery]\ntargets = 7", "discovery.targets"),
+    (
+        "[strategy]\ntype = \"player_fill\"\nfield = \"x\"",
+        "strategy.type",
+    ),
+    ("shards = 2", "shards"),
+    ("[[routes]]\nmode = \"relay\"", "routes[0].hostname"),
+    ("[[routes]]\nhostname = \"/a(/\"", "routes[0].hostname"),
+    (
+        "[[routes]]\nhostname = \"a\"\n[[routes]]\nhostname = \"A.\"",
+        "routes[1].hostname",
+    ),
+    ("[[routes]]\nhostname = \"a\"\nhots = 1", "routes[0].hots"),
+    ("[unknown_host]\ntype = \"grpc\"", "unknown_host.type"),
+];
+
 #[test]
 fn impossible_combinations_are_reported() {
-    let rows = [
-        (
-            "[proxy_protocol]\ntrusted = [\"10.0.0.0/8\"]\nallow_v1 = false\nallow_v2 = false",
-            "proxy_protocol.allow_v2",
-        ),
-        ("[proxy_protocol]\nenabled = true", "proxy_protocol.trusted"),
-        ("timeout = 3\n[limits]\nhandshake = 5", "timeout"),
-        (
-            "address = \"0.0.0.0:9464\"\n[admin]\naddress = \"127.0.0.1:9464\"",
-            "admin.address",
-        ),
-        ("address = [\"[::]:1\", \"[::]:1\"]", "address"),
-        ("address = []", "address"),
-        (
-            "mode = \"transfer\"\nsend_proxy_protocol = \"v2\"",
-            "send_proxy_protocol",
-        ),
-        ("rewrite_host = \"target\"", "rewrite_host"),
-        ("[status]\ntype = \"target\"", "status"),
-        (
-            "mode = \"relay\"\n[authentication]\ntype = \"mojang\"",
-            "authentication",
-        ),
-        ("mode = \"relay\"\nforwarding = \"velocity\"", "forwarding"),
-        ("[status]\nmin_version = 9\nmax_version = 8", "status.min_version"),
-        (
-            "[status]\nfavicon = \"data:image/png;base64,AAAA\"",
-            "status.favicon",
-        ),
-        (
-            "[status]\ndescription = \"{\\\"text\\\": \"",
-            "status.description",
-        ),
-        ("[rate_limiter]\nlimit = 1\nsize = 1", "rate_limiter.size"),
-        ("[otel]\nmetrics_token = \"x\"", "otel.metrics_token"),
-        (
-            "[otel]\nmetrics_endpoint = \"collector:4318\"",
-            "otel.metrics_endpoint",
-        ),
-        ("[otel]\ntraces_sample_rate = 1.5", "otel.traces_sample_rate"),
-        ("[sentry]\nenabled = true", "sentry.address"),
-        (
-            "[localization]\ndefault_locale = \"tlh\"",
-            "localization.default_locale",
-        ),
-        ("[localization.messages]\nen = \"Hi\"", "localization.messages.en"),
-        ("[localization.messages.en]\nx = 1", "localization.messages.en.x"),
-        (
-            "[authentication]\ntype = \"fixed\"\nname = \"Steve\"",
-            "authentication.id",
-        ),
-        (
-            "[authentication]\ntype = \"fixed\"\nname = \"../\"\nid = \"069a79f4-44e9-4726-a5be-fca90e38aaf5\"",
-            "authentication.name",
-        ),
-        ("[authentication]\nserver_id = \"x\"", "authentication.server_id"),
-        (
-            "[discovery]\nactions = [{ type = \"meta_filter\" }]",
-            "discovery.actions[0].type",
-        ),
-        (
-            "[discovery]\ntype = \"agones_discovery\"\nnamespace = \"x\"",
-            "discovery.type",
-        ),
-        (
-            "[discovery]\ntargets = [{ address = \"a\" }]",
-            "discovery.targets[0].identifier",
-        ),
-        (
-            "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\", meta = { x = 1 } }]",
-            "discovery.targets[0].meta.x",
-        ),
-        ("[discovery]\ntargets = 7", "discovery.targets"),
-        (
-            "[strategy]\ntype = \"player_fill\"\nfield = \"x\"",
-            "strategy.type",
-        ),
-        ("shards = 2", "shards"),
-        ("[[routes]]\nmode = \"relay\"", "routes[0].hostname"),
-        ("[[routes]]\nhostname = \"/a(/\"", "routes[0].hostname"),
-        (
-            "[[routes]]\nhostname = \"a\"\n[[routes]]\nhostname = \"A.\"",
-            "routes[1].hostname",
-        ),
-        ("[[routes]]\nhostname = \"a\"\nhots = 1", "routes[0].hots"),
-        ("[unknown_host]\ntype = \"grpc\"", "unknown_host.type"),
-    ];
-    for (text, key) in rows {
+    for (text, key) in COMBINATIONS {
         let problem = only(text);
-        assert_eq!(problem.split(" | ").nth(1), Some(key), "{text}: {problem}");
+        assert_eq!(problem.split(" | ").nth(1), Some(*key), "{text}: {problem}");
         assert!(problem.starts_with("test.toml"), "{text}: {problem}");
     }
 }
@@ -416,7 +420,9 @@ fn upstreams_names_are_understood() {
         size = 7
         [authentication]
         type = "fixed"
-        profile = { id = "069a79f444e94726a5befca90e38aaf5", name = "Steve", properties = [{ name = "a", value = "b" }] }
+        profile = { id = "069a79f444e94726a5befca90e38aaf5", name = "Steve", properties = [
+            { name = "a", value = "b" },
+        ] }
         [discovery]
         type = "fixed_discovery"
         targets = [{ identifier = "hub-1", address = "10.0.1.10:25565", meta = { type = "hub" } }]

@@ -73,7 +73,8 @@ pub const MINECRAFT_PORT: u16 = 25565;
 
 const ADDRESSES_MAX: usize = 64;
 
-/// Reads the document's root. What is wrong is reported to the section's reading, and a default stands in for it.
+/// Reads the document's root. What is wrong is reported to the section's reading, and a default stands in for
+/// it.
 pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
     let addresses = addresses(root);
     let (localization, routes) = route::read_all(root);

@@ -1,4 +1,5 @@
-//! What values may be: each function turns a [`Node`] into a typed value or says what would have been allowed.
+//! What values may be: each function turns a [`Node`] into a typed value or says what would have been
+//! allowed.
 //!
 //! A value from the environment is always text; each parser reads the text as its own type.
 

@@ -108,7 +108,8 @@ impl Dispatcher {
                     }
                 }
                 recv(ticks) -> now => {
-                    for (caller, addresses) in self.lookups.impatient(now.unwrap_or_else(|_| Instant::now())) {
+                    let now = now.unwrap_or_else(|_| Instant::now());
+                    for (caller, addresses) in self.lookups.impatient(now) {
                         caller.answer(Ok(addresses));
                     }
                 }

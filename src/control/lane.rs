@@ -33,7 +33,8 @@ impl<W> Lane<W> {
         Ok(())
     }
 
-    /// The next work, if any waits and there is room to begin it. To be followed by [`Self::begin`] if it is begun.
+    /// The next work, if any waits and there is room to begin it. To be followed by [`Self::begin`] if it is
+    /// begun.
     pub(super) fn pop(&mut self) -> Option<W> {
         if self.running < self.running_max {
             self.waiting.pop_front()

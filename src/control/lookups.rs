@@ -1,5 +1,5 @@
-//! Host names and their addresses: a bounded cache, one look-up at a time for each name, and the last good answer where
-//! DNS fails or is slow.
+//! Host names and their addresses: a bounded cache, one look-up at a time for each name, and the last good
+//! answer where DNS fails or is slow.
 //!
 //! A pure state machine: [`super::dispatch`] does the waiting and the looking up.
 
@@ -125,7 +125,8 @@ impl<W> Lookups<W> {
         answered
     }
 
-    /// Whether there is room for one more name, after forgetting the one that was not used for the longest time.
+    /// Whether there is room for one more name, after forgetting the one that was not used for the longest
+    /// time.
     fn make_room(&mut self) -> bool {
         if self.names.len() < NAMES_MAX {
             return true;

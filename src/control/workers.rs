@@ -44,8 +44,8 @@ impl Workers {
 
 fn work(inbox: &Receiver<Job>) {
     for job in inbox {
-        // A job owns all it touches; the panic itself is reported by the process's hook, and what the job had to
-        // answer is answered by being dropped.
+        // A job owns all it touches; the panic itself is reported by the process's hook, and what the job had
+        // to answer is answered by being dropped.
         let _panicked = catch_unwind(AssertUnwindSafe(job));
     }
 }

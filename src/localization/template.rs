@@ -1,7 +1,7 @@
 //! Messages with holes: parsed once, filled in for every player.
 //!
-//! Values are put into the *parsed* text component, never into its JSON text, so that no value can change what a
-//! component is; and a value is not looked through for holes again.
+//! Values are put into the *parsed* text component, never into its JSON text, so that no value can change
+//! what a component is; and a value is not looked through for holes again.
 
 use serde_json::Value;
 

@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::*;
 
-const STEVE: &str = r#"{"id":"069a79f444e94726a5befca90e38aaf5","name":"Steve","properties":[{"name":"textures",
-    "value":"abc","signature":"def"}],"profileActions":[]}"#;
+const STEVE: &str = r#"{"id":"069a79f444e94726a5befca90e38aaf5","name":"Steve","properties":[
+    {"name":"textures","value":"abc","signature":"def"}],"profileActions":[]}"#;
 
-/// Answers one request after the other with `answers`, all on the connections that the client keeps. Gives the request
-/// lines when joined.
+/// Answers one request after the other with `answers`, all on the connections that the client keeps. Gives
+/// the request lines when joined.
 fn serve(answers: Vec<String>) -> (String, thread::JoinHandle<(Vec<String>, usize)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

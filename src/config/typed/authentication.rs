@@ -32,8 +32,8 @@ pub struct Mojang {
     pub timeout: Duration,
     /// Questions under way at the same time.
     pub concurrency: usize,
-    /// Whether the session server is told the player's IP address, so that it refuses players who log in to it from
-    /// another one.
+    /// Whether the session server is told the player's IP address, so that it refuses players who log in to
+    /// it from another one.
     pub prevent_proxy_connections: bool,
 }
 

@@ -117,7 +117,8 @@ pub(super) fn proxy_protocol(table: &Section<'_>) -> Option<ProxyProtocol> {
         table.blame(
             "trusted",
             "no trusted peer",
-            "the networks of your proxies, such as [\"10.0.0.0/8\"]; [\"0.0.0.0/0\", \"::/0\"] trusts everybody",
+            "the networks of your proxies, such as [\"10.0.0.0/8\"]; [\"0.0.0.0/0\", \"::/0\"] trusts \
+             everybody",
         );
     }
     Some(protocol)

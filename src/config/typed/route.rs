@@ -35,7 +35,8 @@ pub struct Route {
 /// The hostname of the route that there is without `[[routes]]`.
 pub const CATCH_ALL: &str = "*";
 
-const HOSTNAME: &str = "a name (\"play.example.net\"), a glob (\"*.example.net\") or an anchored regex (\"/^eu[0-9]+\\.example\\.net$/\")";
+const HOSTNAME: &str = "a name (\"play.example.net\"), a glob (\"*.example.net\") or an anchored regex \
+                        (\"/^eu[0-9]+\\.example\\.net$/\")";
 
 const ROUTES_MAX: usize = 100_000;
 

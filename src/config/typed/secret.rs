@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::config::error::{Place, Problem};
+use crate::config::error::{Place, Problem, Problems};
 use crate::config::raw::{Node, Value};
 use crate::config::section::Section;
 use crate::config::value::{Mismatch, Parsed};
@@ -58,20 +58,20 @@ pub(super) fn read(root: &Section<'_>, from_file: Option<Secret>) -> Option<Secr
 }
 
 /// Checks what a secret file contains.
-pub(in crate::config) fn from_file(content: &str, place: Place) -> Result<Secret, Problem> {
+pub(in crate::config) fn from_file(content: &str, place: Place) -> Result<Secret, Problems> {
     let node = Node {
         value: Value::Text(content.to_owned()),
         place,
     };
     key(&node).map_err(|mut mismatches| {
         let mismatch = mismatches.remove(0);
-        Problem {
+        Problems::from(Problem {
             place: mismatch.place,
             key: "auth_secret".into(),
             found: mismatch.found,
             allowed: mismatch.allowed,
             hint: mismatch.hint,
-        }
+        })
     })
 }
 

@@ -25,7 +25,8 @@ pub(super) const MESSAGES: super::Table = &[
     ),
     (
         keys::DISCONNECT_NOT_AUTHENTICATED,
-        "Deine Anmeldung konnte nicht bestätigt werden. Bitte starte Spiel und Launcher neu und versuche es noch einmal.",
+        "Deine Anmeldung konnte nicht bestätigt werden. Bitte starte Spiel und Launcher neu und versuche \
+         es noch einmal.",
     ),
     (
         keys::DISCONNECT_INVALID_NAME,

@@ -25,7 +25,8 @@ pub(super) const MESSAGES: super::Table = &[
     ),
     (
         keys::DISCONNECT_NOT_AUTHENTICATED,
-        "No se ha podido confirmar tu inicio de sesión. Reinicia el juego y el launcher e inténtalo de nuevo.",
+        "No se ha podido confirmar tu inicio de sesión. Reinicia el juego y el launcher e inténtalo de \
+         nuevo.",
     ),
     (
         keys::DISCONNECT_INVALID_NAME,

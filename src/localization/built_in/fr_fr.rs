@@ -21,7 +21,8 @@ pub(super) const MESSAGES: super::Table = &[
     ),
     (
         keys::DISCONNECT_VERSION,
-        "Ce serveur nécessite Minecraft {version} ou une version plus récente. Veuillez mettre le jeu à jour.",
+        "Ce serveur nécessite Minecraft {version} ou une version plus récente. Veuillez mettre le jeu à \
+         jour.",
     ),
     (
         keys::DISCONNECT_NOT_AUTHENTICATED,

@@ -1,0 +1,147 @@
+//! What is shipped starts, and what is built is what was configured.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use passage_shards::metrics::{AdapterName, AdapterType};
+use passage_shards::route::Authentication;
+
+use super::*;
+
+fn load(text: &str) -> Loaded {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("test.toml"), text).unwrap();
+    let none: [(OsString, OsString); 0] = [];
+    config::load_from(Some(Path::new("test.toml")), directory.path(), none)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files = [folder.clone(), folder.join("examples")].map(|folder| std::fs::read_dir(folder).unwrap());
+    let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect()
+}
+
+#[test]
+fn every_shipped_configuration_can_be_built_and_has_a_plan_for_joins() {
+    let paths = shipped();
+    assert!(paths.len() >= 6, "{paths:?}");
+    for path in paths {
+        let name = path.display();
+        let none: [(OsString, OsString); 0] = [];
+        let loaded = config::load_from(Some(&path), Path::new(""), none)
+            .unwrap_or_else(|problems| panic!("{name}: {problems}"));
+        let plan = Plan::new(&loaded.config).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        assert!(plan.targets() > 0, "{name}");
+    }
+}
+
+#[test]
+fn the_shipped_file_states_the_defaults() {
+    let shipped = load(config::BUILT_IN).config;
+    let empty = load("[rate_limiter]").config;
+    let same = |pick: fn(&Config) -> String| assert_eq!(pick(&shipped), pick(&empty));
+    same(|config| format!("{:?} {:?}", config.addresses, config.timeout));
+    same(|config| format!("{:?} {:?}", config.max_packet_length, config.auth_cookie_expiry));
+    same(|config| format!("{:?} {:?}", config.shards, config.bounds));
+    same(|config| format!("{:?} {:?}", config.rate_limit, config.otel));
+    same(|config| format!("{:?} {:?}", config.sentry, config.proxy_protocol));
+    same(|config| format!("{:?} {:?}", config.localization, config.unknown_host));
+}
+
+#[test]
+fn routes_share_what_they_can() {
+    let plan = Plan::new(
+        &load(
+            r#"
+        auth_secret = "0123456789abcdef"
+        [discovery]
+        targets = [{ identifier = "lobby", address = "lobby" }]
+        [[routes]]
+        hostname = "a"
+        [[routes]]
+        hostname = "b"
+        [[routes]]
+        hostname = "c"
+        authentication = { url = "https://sessions.example.net" }
+        [[routes]]
+        hostname = "d"
+        authentication = { type = "disabled" }
+        status = { name = "d" }
+        localization = { default_locale = "de" }
+        "#,
+        )
+        .config,
+    )
+    .unwrap();
+    assert_eq!(plan.authenticators.len(), 2, "two session servers");
+    let adapters: Vec<_> = plan
+        .routes
+        .iter()
+        .map(|route| match route.authentication {
+            Authentication::Remote { adapter, .. } => Some(adapter),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(adapters, [Some(0), Some(0), Some(1), None]);
+    assert_eq!(plan.targets(), 1, "one target in four routes");
+    let [a, b, _, d] = &*plan.routes else {
+        panic!("four routes")
+    };
+    assert!(std::sync::Arc::ptr_eq(&a.localization, &b.localization));
+    assert!(!std::sync::Arc::ptr_eq(&a.localization, &d.localization));
+    assert!(plan.routes.iter().all(|route| route.cookies.is_some()));
+}
+
+#[test]
+fn telemetry_knows_every_adapter_once() {
+    let config = load(
+        "mode = \"auto\"\n[status]\ntype = \"target\"\n[[routes]]\nhostname = \
+                       \"a\"\n[[routes]]\nhostname = \"b\"",
+    )
+    .config;
+    let adapters = Plan::new(&config).unwrap().telemetry(&config).adapters;
+    let expected = [
+        (AdapterName::Status, AdapterType::Target),
+        (AdapterName::Authentication, AdapterType::Mojang),
+        (AdapterName::Discovery, AdapterType::Fixed),
+        (AdapterName::Strategy, AdapterType::Fixed),
+        (AdapterName::Localization, AdapterType::Fixed),
+    ];
+    assert_eq!(adapters, expected);
+}
+
+#[test]
+fn the_first_lines_say_what_players_meet() {
+    let line = |text: &str| announce::describe(&load(text).config.routes[0]);
+    assert_eq!(
+        line(config::BUILT_IN),
+        "Route *: pings are answered from the configuration; players (the target authenticates them) are \
+         relayed to lobby at 127.0.0.1:25566"
+    );
+    assert!(line("").ends_with("joins are refused, because there is no target: add one under [discovery]"));
+    let targets = "[discovery]\ntargets = [{ identifier = \"b\", address = \"b\", priority = 2 }, \
+                   { identifier = \"a\", address = \"a\" }]";
+    assert!(
+        line(targets).ends_with("are transferred to a at a:25565, the first of 2 targets"),
+        "{}",
+        line(targets)
+    );
+}
+
+#[test]
+fn exit_codes_tell_configuration_from_system() {
+    let problem = config::load_from(Some(Path::new("gone.toml")), Path::new("/nonexistent"), []).unwrap_err();
+    assert_eq!(Failure::Config(problem).exit_code(), 78);
+    assert_eq!(Failure::Threads(std::io::Error::other("no")).exit_code(), 71);
+    let address = "127.0.0.1:1".parse().unwrap();
+    let taken = pool::StartError::Address {
+        address,
+        source: std::io::ErrorKind::AddrInUse.into(),
+    };
+    assert_eq!(Failure::Shards(taken).exit_code(), 75);
+    assert_eq!(Failure::ControlDied.exit_code(), 70);
+}
