@@ -57,6 +57,11 @@ fn pair(engine: &Engine) -> (Socket, TcpStream) {
     peer.set_nodelay(true).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nodelay(true).unwrap();
+    for end in [SockRef::from(&peer), SockRef::from(&accepted)] {
+        // Known room in the kernel, so that back-pressure comes when a test expects it.
+        end.set_send_buffer_size(128 * 1024).unwrap();
+        end.set_recv_buffer_size(128 * 1024).unwrap();
+    }
     (engine.adopt(accepted.into()), peer)
 }
 

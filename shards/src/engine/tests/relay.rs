@@ -129,7 +129,7 @@ fn slow_readers_do_not_keep_the_shards_buffers() {
         let stuck: Vec<_> = (0..30).map(|_| relay(&engine, &[], MINUTE, &reports)).collect();
         let writers: Vec<_> = stuck
             .iter()
-            .map(|(_, target)| write(target, noise(1, 8 << 20), None))
+            .map(|(_, target)| write(target, noise(1, 4 << 20), None))
             .collect();
         engine
             .sleep_until(Instant::now() + Duration::from_millis(300))
@@ -146,7 +146,7 @@ fn slow_readers_do_not_keep_the_shards_buffers() {
         for (client, _) in &stuck {
             let reader = read(client, None);
             client.shutdown(Shutdown::Write).unwrap();
-            assert!(join(&engine, reader).await == noise(1, 8 << 20));
+            assert!(join(&engine, reader).await == noise(1, 4 << 20));
         }
         for writer in writers {
             join(&engine, writer).await;
