@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use passage_proto::limits::FRAME_BYTES_MAX;
+use passage_proto::limits::{FRAME_BYTES_DEFAULT, FRAME_BYTES_MAX, FRAME_BYTES_MIN};
 use passage_proto::status::StatusDocument;
 use passage_shards::pool::{ProxyProtocol, RateLimit};
 
@@ -84,8 +84,8 @@ pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
             .value("timeout", seconds(1..=86_400))
             .unwrap_or(Duration::from_secs(120)),
         max_packet_length: root
-            .value("max_packet_length", integer(1_024..=FRAME_BYTES_MAX))
-            .unwrap_or(10_000),
+            .value("max_packet_length", integer(FRAME_BYTES_MIN..=FRAME_BYTES_MAX))
+            .unwrap_or(FRAME_BYTES_DEFAULT),
         auth_secret: secret::read(root, secret_file),
         auth_cookie_expiry: root
             .value("auth_cookie_expiry", seconds(1..=31_536_000))

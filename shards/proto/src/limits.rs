@@ -15,7 +15,7 @@ pub const FRAME_PREFIX_BYTES_MAX: usize = 3;
 pub const FRAME_BYTES_MAX: usize = (1 << 21) - 1;
 
 /// Shortest frame bound that may be configured, in bytes: a login with cookies and a long handshake must fit.
-pub const FRAME_BYTES_FLOOR: usize = 8192;
+pub const FRAME_BYTES_MIN: usize = 8192;
 
 /// `max_packet_length` unless configured, in bytes.
 pub const FRAME_BYTES_DEFAULT: usize = 10_000;
@@ -25,9 +25,6 @@ pub const UTF8_BYTES_PER_UNIT_MAX: usize = 3;
 
 /// Longest server address in a handshake, Forge's suffix included.
 pub const ADDRESS_UNITS_MAX: usize = 255;
-
-/// Longest DNS name in its text form, without the trailing dot.
-pub const HOSTNAME_BYTES_MAX: usize = 253;
 
 /// Longest player name in a login start.
 pub const PLAYER_NAME_UNITS_MAX: usize = 16;
@@ -139,11 +136,11 @@ const LOGIN_SUCCESS_BYTES_MAX: usize = 64
 
 const _: () = assert!(FRAME_BYTES_MAX == (1 << (7 * FRAME_PREFIX_BYTES_MAX)) - 1);
 const _: () = assert!(FRAME_PREFIX_BYTES_MAX < VAR_INT_BYTES_MAX);
-const _: () = assert!(FRAME_BYTES_FLOOR <= FRAME_BYTES_DEFAULT && FRAME_BYTES_DEFAULT <= FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MIN <= FRAME_BYTES_DEFAULT && FRAME_BYTES_DEFAULT <= FRAME_BYTES_MAX);
 // What a well-behaved client must be able to say under the smallest configurable frame bound.
-const _: () = assert!(HANDSHAKE_BYTES_MAX <= FRAME_BYTES_FLOOR);
-const _: () = assert!(COOKIE_BYTES_MAX + 1024 <= FRAME_BYTES_FLOOR);
-const _: () = assert!(2 * RSA_BYTES_MAX + 64 <= FRAME_BYTES_FLOOR);
+const _: () = assert!(HANDSHAKE_BYTES_MAX <= FRAME_BYTES_MIN);
+const _: () = assert!(COOKIE_BYTES_MAX + 1024 <= FRAME_BYTES_MIN);
+const _: () = assert!(2 * RSA_BYTES_MAX + 64 <= FRAME_BYTES_MIN);
 // What we send always fits a frame, so that encoders cannot fail.
 const _: () = assert!(utf8_bytes(STATUS_UNITS_MAX) + 16 <= FRAME_BYTES_MAX);
 const _: () = assert!(LOGIN_SUCCESS_BYTES_MAX <= FRAME_BYTES_MAX);
@@ -151,7 +148,6 @@ const _: () = assert!(LOGIN_SUCCESS_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(6 * TEXT_BYTES_MAX + 2 <= LOGIN_DISCONNECT_UNITS_MAX);
 // Modified UTF-8 takes at most two bytes where UTF-8 takes one (NUL).
 const _: () = assert!(2 * TEXT_BYTES_MAX <= NBT_STRING_BYTES_MAX);
-const _: () = assert!(HOSTNAME_BYTES_MAX <= ADDRESS_UNITS_MAX);
 const _: () = assert!(LEGACY_HOST_UNITS_MAX <= ADDRESS_UNITS_MAX);
 const _: () = assert!(LEGACY_KICK_UNITS_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARED_SECRET_BYTES <= COOKIE_SECRET_BYTES_MIN && SHARED_SECRET_BYTES < RSA_BYTES_MAX);

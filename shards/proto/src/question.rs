@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::cookie::CookieKeys;
 use crate::identity::{Claim, Profile, SharedSecret};
+use crate::limits::VERIFY_TOKEN_BYTES;
 use crate::status::StatusReply;
 
 /// Something that a session needs to be told before it can go on.
@@ -130,7 +131,7 @@ pub struct EncryptedSecret {
     /// RSA PKCS #1 v1.5 ciphertext of the verify token.
     pub verify_token: Vec<u8>,
     /// The verify token that was sent to the client.
-    pub expected_token: [u8; 4],
+    pub expected_token: [u8; VERIFY_TOKEN_BYTES],
 }
 
 /// A login that waits for an authenticator.
