@@ -31,8 +31,10 @@ pub use self::plan::Plan;
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
 /// How long the control thread may take to end: its workers have nobody left to answer.
 const CONTROL_END_MAX: Duration = Duration::from_secs(1);
-/// How long the last export may take.
-const FLUSH_MAX: Duration = Duration::from_secs(5);
+/// How long the last export may take: with the last log lines, 5 s.
+const FLUSH_MAX: Duration = Duration::from_secs(4);
+/// How long the last log lines may take, which a blocked standard output never writes.
+const LOGS_FLUSH_MAX: Duration = Duration::from_secs(1);
 /// How long what is left may take to drain once a part of the process has died.
 const DRAIN_OF_THE_REST_MAX: Duration = Duration::from_secs(5);
 
@@ -48,7 +50,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }
-    logs.flush(Instant::now() + FLUSH_MAX);
+    logs.flush(Instant::now() + LOGS_FLUSH_MAX);
     result
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use passage_shards::metrics::{Deltas, RequestType};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
 use super::otlp::{self, Client, PostError, Taken, message};
@@ -164,11 +164,6 @@ impl Worker {
             Ok(taken) => {
                 self.aggregate.export_taken(number);
                 export.complaints.taken(&taken);
-                for kind in RequestType::ALL {
-                    if let Some(summary) = self.aggregate.summary(kind) {
-                        debug!(request_type = kind.label(), ?summary, "requests since the start");
-                    }
-                }
             }
             Err(error) => {
                 if let Some(wait) = error.retry_after() {
