@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use passage_loadtest::double::{self, Double};
 use passage_loadtest::flow::idle::Stage;
 use passage_loadtest::flow::login::{ExpectedName, Login, Until};
 use passage_loadtest::flow::{Hello, Work};
-use passage_loadtest::measure::{self, Outcome, Settings};
+use passage_loadtest::measure::{self, Settings};
 use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
 
-use crate::progress::Bar;
+use crate::progress::{Bar, say};
+use crate::run::{self, Results, RunArgs};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -28,11 +29,13 @@ use crate::progress::Bar;
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Starts Passage with built-in backends, measures every flow, and prints one table (the default)
+    Run(RunArgs),
     /// Server-list pings: handshake, request, response, ping, pong, close
     Status {
         #[command(flatten)]
@@ -269,20 +272,40 @@ impl LoadArgs {
 
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse()
+        .command
+        .or_else(|| Cli::parse_from(["passage-loadtest", "run"]).command);
+    let result = match command {
+        None => Ok(true),
+        Some(command) => dispatch(command),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("passage-loadtest: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all went well.
+fn dispatch(command: Command) -> std::io::Result<bool> {
+    match command {
+        Command::Run(args) => run_all(&args),
         Command::Status { load, hello } => run_one(
             &load,
-            load.settings(),
+            &load.settings(),
             &Work::Status {
                 hello: load.hello(&hello),
             },
         ),
         Command::Login { load, hello, login } => login
             .work(load.hello(&hello), false)
-            .and_then(|work| run_one(&load, load.settings(), &work)),
+            .and_then(|work| run_one(&load, &load.settings(), &work)),
         Command::Transfer { load, hello, login } => login
             .work(load.hello(&hello), true)
-            .and_then(|work| run_one(&load, load.settings(), &work)),
+            .and_then(|work| run_one(&load, &load.settings(), &work)),
         Command::Relay {
             load,
             hello,
@@ -293,7 +316,7 @@ pub(crate) fn run() -> ExitCode {
                 hello: load.hello(&hello),
                 message_bytes: bytes as usize,
             };
-            run_one(&load, load.kept(connections), &work)
+            run_one(&load, &load.kept(connections), &work)
         }
         Command::Idle {
             load,
@@ -302,29 +325,27 @@ pub(crate) fn run() -> ExitCode {
             stage,
         } => run_one(
             &load,
-            load.kept(connections),
+            &load.kept(connections),
             &Work::Idle {
                 hello: load.hello(&hello),
                 stage,
             },
         ),
         Command::Double { kind, listen, pin } => run_double(kind, listen, pin),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "passage-loadtest: {error}");
-            ExitCode::from(2)
-        }
     }
 }
 
-fn run_one(load: &LoadArgs, settings: Settings, work: &Work) -> std::io::Result<bool> {
-    let outcome = measure::measure(work, &settings, &mut Bar::new(work.name()))?;
-    let good = !outcome.is_failed();
-    publish(&[outcome], load.json.as_ref())?;
-    Ok(good)
+fn run_one(load: &LoadArgs, settings: &Settings, work: &Work) -> std::io::Result<bool> {
+    let outcome = measure::measure(work, settings, &mut Bar::new(work.name()))?;
+    let results = Results {
+        outcomes: vec![(work.name().to_owned(), outcome)],
+        duels: Vec::new(),
+    };
+    publish(&results, load.json.as_deref())
+}
+
+fn run_all(args: &RunArgs) -> std::io::Result<bool> {
+    publish(&run::run(args)?, args.json.as_deref())
 }
 
 /// Serves until the process is ended.
@@ -354,33 +375,44 @@ fn run_double(kind: DoubleKind, listen: SocketAddr, cpu: Option<usize>) -> std::
     }
 }
 
-/// Prints the table, the failures and the JSON.
-fn publish(outcomes: &[Outcome], json: Option<&PathBuf>) -> std::io::Result<()> {
-    let to_stdout = json.is_some_and(|path| path.as_os_str() == "-");
-    let mut text = report::table(outcomes) + "\n";
-    for outcome in outcomes {
+/// Prints tables, failures and JSON. Gives whether no more failed than is tolerated.
+fn publish(results: &Results, json: Option<&Path>) -> std::io::Result<bool> {
+    let mut text = String::new();
+    if !results.outcomes.is_empty() {
+        text += &(report::table(&results.outcomes) + "\n");
+    }
+    for (label, outcome) in &results.outcomes {
         for line in report::failures(outcome) {
-            text += &format!("{}: {line}\n", outcome.work.name());
+            text += &format!("{label}: {line}\n");
+        }
+    }
+    for duel in &results.duels {
+        text += &(duel.table() + "\n");
+        for line in duel.failures() {
+            text += &(line + "\n");
         }
     }
     // Standard output belongs to the JSON where that was asked for.
+    let to_stdout = json.is_some_and(|path| path.as_os_str() == "-");
     if to_stdout {
         std::io::stderr().write_all(text.as_bytes())?;
     } else {
         std::io::stdout().write_all(text.as_bytes())?;
     }
-    let Some(path) = json else { return Ok(()) };
-    let values: Vec<_> = outcomes.iter().map(report::json).collect();
-    let mut document = serde_json::to_vec_pretty(&values)?;
-    document.push(b'\n');
-    if to_stdout {
-        std::io::stdout().write_all(&document)
-    } else {
-        std::fs::write(path, document)
+    if let Some(path) = json {
+        let mut document = serde_json::to_vec_pretty(&results.json())?;
+        document.push(b'\n');
+        if to_stdout {
+            std::io::stdout().write_all(&document)
+        } else {
+            std::fs::write(path, document)
+        }?;
     }
+    Ok(!results.is_failed())
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+/// Reads seconds, up to a day.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text
         .parse::<f64>()
         .ok()

@@ -2,6 +2,7 @@
 
 mod cli;
 mod progress;
+mod run;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,14 @@
 //! The progress bar.
 
+use std::io::Write;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use passage_loadtest::measure::Watcher;
+
+/// A line for whoever watches, out of the way of results.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Thousandths of a run.
 const STEPS: u64 = 1000;

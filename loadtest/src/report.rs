@@ -18,9 +18,9 @@ const QUANTILES: [(&str, f64); 5] = [
     ("max", 1.0),
 ];
 
-/// A table with one row per run.
+/// A table with one row per run, named by its label.
 #[must_use]
-pub fn table(outcomes: &[Outcome]) -> String {
+pub fn table(outcomes: &[(String, Outcome)]) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
@@ -36,8 +36,8 @@ pub fn table(outcomes: &[Outcome]) -> String {
         "load cores",
     ]);
     table.set_header(header);
-    for outcome in outcomes {
-        table.add_row(row(outcome));
+    for (label, outcome) in outcomes {
+        table.add_row(row(label, outcome));
     }
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -45,9 +45,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
     table.to_string()
 }
 
-fn row(outcome: &Outcome) -> Vec<String> {
+fn row(label: &str, outcome: &Outcome) -> Vec<String> {
     let mut cells = vec![
-        outcome.work.name().to_owned(),
+        label.to_owned(),
         pace(&outcome.settings.pace),
         format!("{} {}s", outcome.tally.completed, outcome.work.unit()),
         outcome.tally.failed().to_string(),

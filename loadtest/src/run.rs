@@ -1,0 +1,327 @@
+//! The one command: starts Passage with built-in backends on one core, loads it from another, and measures it; on request
+//! peers too, in the same run.
+
+mod config;
+mod duel;
+mod peer;
+mod process;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use passage_loadtest::double::Double;
+use passage_loadtest::double::echo::Echo;
+use passage_loadtest::flow::idle::Stage;
+use passage_loadtest::flow::login::{ExpectedName, Login, Until};
+use passage_loadtest::flow::{Hello, Work};
+use passage_loadtest::measure::{Outcome, Settings, measure};
+use passage_loadtest::pin;
+use passage_loadtest::report;
+use passage_loadtest::schedule::{Arrivals, Pace};
+use serde_json::{Value, json};
+
+use self::config::{LOGIN_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST};
+use self::duel::{Duel, Rounds};
+use self::peer::PeerKind;
+use self::process::{Cpus, Process};
+use crate::progress::{Bar, say};
+
+/// Protocol of the clients: 1.21.7, in the middle of what knows transfers.
+const PROTOCOL: i32 = 772;
+/// Descriptors that the server needs besides its connections.
+const SERVER_FILES: usize = 256;
+
+/// What the one command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The program to measure; next to this one if not given
+    #[arg(long)]
+    passage: Option<PathBuf>,
+    /// Seconds of measured load for each workload
+    #[arg(long, default_value = "3", value_parser = crate::cli::parse_seconds)]
+    duration: Duration,
+    /// Only these workloads
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Workload>,
+    /// Connections of the relay workloads
+    #[arg(long, default_value_t = 2000)]
+    relays: usize,
+    /// Connections of the idle workloads, as far as the limit of open files allows
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// Length of relayed messages
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
+    /// Measure the relay against these too, in alternating rounds
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peer: Vec<PeerKind>,
+    /// Rounds against each peer
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+    rounds: u8,
+    /// CPU of the measured server
+    #[arg(long)]
+    server_cpu: Option<usize>,
+    /// CPU of the load and the backends
+    #[arg(long)]
+    load_cpu: Option<usize>,
+    /// Seeds names, payloads, addresses and schedules
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// More failures than this in one workload make the exit code 1
+    #[arg(long, default_value_t = 0)]
+    max_errors: u64,
+    /// Write the results as JSON to this file, or to standard output with -
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Workload {
+    /// Nothing at all
+    Quiet,
+    /// Connections that say nothing
+    IdleConnected,
+    /// Relays that carry nothing
+    IdleRelay,
+    /// Pings, 64 at once
+    Status64,
+    /// Pings, 512 at once
+    Status512,
+    /// Pings of a double on plain epoll: what this machine makes of them
+    Yardstick,
+    /// Logins up to the Transfer packet
+    Login,
+    /// Logins of returning players
+    Transfer,
+    /// Messages, one under way on each relay
+    Relay,
+    /// Messages at a fixed rate
+    RelayRate,
+}
+
+/// What a whole run found.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) outcomes: Vec<(String, Outcome)>,
+    pub(crate) duels: Vec<Duel>,
+}
+
+impl Results {
+    /// Whether anything failed more often than is tolerated.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.outcomes.iter().any(|(_, outcome)| outcome.is_failed()) || self.duels.iter().any(Duel::is_failed)
+    }
+
+    /// Everything that is known.
+    pub(crate) fn json(&self) -> Value {
+        let outcomes = self.outcomes.iter().map(|(label, outcome)| {
+            let mut value = report::json(outcome);
+            value["label"] = json!(label);
+            value
+        });
+        let runs: Vec<Value> = outcomes.collect();
+        let duels: Vec<Value> = self.duels.iter().map(Duel::json).collect();
+        json!({ "version": env!("CARGO_PKG_VERSION"), "runs": runs, "duels": duels })
+    }
+}
+
+/// Runs everything.
+///
+/// # Errors
+/// If Passage is not there or does not start, or sockets, files or threads cannot be had.
+pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
+    let passage = process::find_passage(args.passage.as_deref())?;
+    let cpus = Cpus::choose(args.server_cpu, args.load_cpu)?;
+    say(&format!("passage {} on {cpus}", passage.display()));
+    if let Some(cpu) = cpus.load {
+        pin::pin_thread(cpu)?;
+    }
+    let files = pin::raise_file_limit();
+    let echo = Double::start(Echo, cpus.load)?;
+    let bench = Bench {
+        args,
+        passage,
+        cpus,
+        files,
+        echo,
+    };
+    let mut results = Results {
+        outcomes: Vec::new(),
+        duels: Vec::new(),
+    };
+    for workload in <Workload as clap::ValueEnum>::value_variants() {
+        let wanted = if args.only.is_empty() {
+            args.peer.is_empty()
+        } else {
+            args.only.contains(workload)
+        };
+        if wanted {
+            results.outcomes.push(bench.run(*workload)?);
+        }
+    }
+    for kind in &args.peer {
+        if let Some(duel) = bench.fight(*kind)? {
+            results.duels.push(duel);
+        }
+    }
+    Ok(results)
+}
+
+/// Everything that the workloads share.
+struct Bench<'a> {
+    args: &'a RunArgs,
+    passage: PathBuf,
+    cpus: Cpus,
+    files: usize,
+    echo: Double,
+}
+
+impl Bench<'_> {
+    /// Runs one workload against a server that was started for it, so that none inherits another's memory.
+    fn run(&self, workload: Workload) -> io::Result<(String, Outcome)> {
+        let server = match workload {
+            Workload::Yardstick => process::start_yardstick(&self.cpus)?,
+            _ => self.start_passage()?,
+        };
+        let label = self.label(workload);
+        let (work, pace, connections) = self.plan(workload, &server);
+        let settings = self.settings(&server, pace, connections);
+        let settings = match workload {
+            // Counted from the first connection on, and short enough for any handshake deadline.
+            Workload::Quiet | Workload::IdleConnected | Workload::IdleRelay => Settings {
+                warmup: Duration::from_millis(500),
+                duration: Duration::from_secs(2),
+                ..settings
+            },
+            _ => settings,
+        };
+        let outcome = measure(&work, &settings, &mut Bar::new(&label));
+        let outcome = server.explain(outcome)?;
+        Ok((label, outcome))
+    }
+
+    fn label(&self, workload: Workload) -> String {
+        match workload {
+            Workload::Quiet => "no connections".to_owned(),
+            Workload::IdleConnected => "idle before login".to_owned(),
+            Workload::IdleRelay => "idle relays".to_owned(),
+            Workload::Status64 | Workload::Status512 => "status".to_owned(),
+            Workload::Yardstick => "(status, epoll double)".to_owned(),
+            Workload::Login => "login".to_owned(),
+            Workload::Transfer => "transfer".to_owned(),
+            Workload::Relay | Workload::RelayRate => format!("relay, {} B", self.args.bytes),
+        }
+    }
+
+    fn plan(&self, workload: Workload, server: &Process) -> (Work, Pace, usize) {
+        let hello = |host: &str| Hello {
+            protocol: PROTOCOL,
+            host: host.to_owned(),
+            port: server.address.port(),
+        };
+        let status = || Work::Status {
+            hello: hello(STATUS_HOST),
+        };
+        let login = |returns| {
+            let secret = Some(SECRET.as_bytes().to_vec());
+            Work::Login(Login {
+                hello: hello(LOGIN_HOST),
+                secret,
+                returns,
+                until: Until::Transfer,
+                name: ExpectedName::Own,
+            })
+        };
+        let relay = || Work::Relay {
+            hello: hello(RELAY_HOST),
+            message_bytes: self.args.bytes,
+        };
+        let idle = |host: &str, stage| Work::Idle {
+            hello: hello(host),
+            stage,
+        };
+        let closed = |concurrency| Pace::Closed { concurrency };
+        // This process holds both ends of a relay: the client's and the echo's.
+        let (idle_max, relay_max) = (
+            self.files.saturating_sub(SERVER_FILES),
+            self.files.saturating_sub(SERVER_FILES) / 2,
+        );
+        let (kept, relays) = (self.args.idle.min(idle_max), self.args.relays.min(relay_max));
+        let idle_relays = self.args.idle.min(relay_max);
+        match workload {
+            Workload::Quiet => (idle(STATUS_HOST, Stage::Connected), closed(0), 0),
+            Workload::IdleConnected => (idle(STATUS_HOST, Stage::Connected), closed(kept), kept),
+            Workload::IdleRelay => (idle(RELAY_HOST, Stage::Relay), closed(idle_relays), idle_relays),
+            Workload::Status64 | Workload::Yardstick => (status(), closed(64), 0),
+            Workload::Status512 => (status(), closed(512), 0),
+            Workload::Login => (login(false), closed(64), 0),
+            Workload::Transfer => (login(true), closed(64), 0),
+            Workload::Relay => (relay(), closed(relays), relays),
+            Workload::RelayRate => (
+                relay(),
+                Pace::Open {
+                    rate: 20_000.0,
+                    arrivals: Arrivals::Poisson,
+                },
+                relays.min(1000),
+            ),
+        }
+    }
+
+    fn settings(&self, server: &Process, pace: Pace, connections: usize) -> Settings {
+        Settings {
+            target: server.address,
+            pace,
+            connections,
+            duration: self.args.duration,
+            count: None,
+            warmup: Duration::from_millis(500),
+            timeout: Duration::from_secs(10),
+            sources: 65_536,
+            seed: self.args.seed,
+            threads: 1,
+            cpus: self.cpus.load.into_iter().collect(),
+            failures_max: self.args.max_errors,
+            pid: Some(server.pid()),
+        }
+    }
+
+    fn start_passage(&self) -> io::Result<Process> {
+        let files = PassageFiles::write(self.echo.address())?;
+        process::start_passage(&self.passage, files, &self.cpus)
+    }
+
+    /// Rounds of the relay, in turn on Passage and on a peer; `None` if the peer is not installed.
+    fn fight(&self, kind: PeerKind) -> io::Result<Option<Duel>> {
+        let Some(peer) = peer::start(kind, self.echo.address(), &self.cpus)? else {
+            say(&format!(
+                "{kind}: skipped, not installed (Debian package: {})",
+                kind.package()
+            ));
+            return Ok(None);
+        };
+        let passage = self.start_passage()?;
+        let mut rounds = Rounds::default();
+        for round in 1..=self.args.rounds {
+            let half = |server: &Process, name: &str| {
+                let (work, pace, connections) = self.plan(Workload::Relay, server);
+                let settings = self.settings(server, pace, connections);
+                let title = format!("{name} {round}/{}", self.args.rounds);
+                server.explain(measure(&work, &settings, &mut Bar::new(&title)))
+            };
+            // Whoever goes first alternates, so that a machine that warms up or slows down favours nobody.
+            let (own, its) = if round % 2 == 1 {
+                let own = half(&passage, "passage")?;
+                (own, half(&peer, kind.package())?)
+            } else {
+                let its = half(&peer, kind.package())?;
+                (half(&passage, "passage")?, its)
+            };
+            rounds.add(own, its);
+        }
+        Ok(Some(rounds.finish(kind)))
+    }
+}

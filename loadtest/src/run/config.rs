@@ -1,0 +1,89 @@
+//! The configuration that Passage is measured with.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// Host name of the route that is pinged.
+pub(super) const STATUS_HOST: &str = "status.loadtest";
+/// Host name of the route that transfers.
+pub(super) const LOGIN_HOST: &str = "transfer.loadtest";
+/// Host name of the route that relays.
+pub(super) const RELAY_HOST: &str = "relay.loadtest";
+/// Signs the cookies of the measured server; no other ever has it.
+pub(super) const SECRET: &str = "the secret of a load test on loopback";
+
+/// A directory with a configuration, removed when dropped.
+#[derive(Debug)]
+pub(super) struct PassageFiles {
+    directory: TempDir,
+    /// Where Passage will listen.
+    pub(super) address: SocketAddr,
+}
+
+impl PassageFiles {
+    /// Writes the configuration of a Passage that relays and transfers to `target`.
+    pub(super) fn write(target: SocketAddr) -> io::Result<Self> {
+        let directory = TempDir::with_prefix("passage-loadtest-")?;
+        let address = free_address()?;
+        std::fs::write(directory.path().join("passage.toml"), passage(address, target))?;
+        Ok(Self { directory, address })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.path().join("passage.toml")
+    }
+}
+
+/// A loopback address whose port nobody has. Somebody may take it before it is used; then the server says so.
+pub(super) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// One shard, no limits in the way: what is measured is the work, not its refusal.
+fn passage(address: SocketAddr, target: SocketAddr) -> String {
+    format!(
+        r#"address = "{address}"
+auth_secret = "{SECRET}"
+
+[shards]
+count = 1
+
+[rate_limiter]
+enabled = false
+
+[limits]
+connections_per_shard = 100000
+connections_per_prefix = 0
+logins_per_shard = 4096
+rsa_queue_per_shard = 4096
+handshake = 60
+drain = 1
+
+[status]
+type = "fixed"
+name = "Passage"
+description = '{{"text":"A Minecraft network","color":"gold"}}'
+
+[discovery]
+type = "fixed"
+targets = [{{ identifier = "echo", address = "{target}" }}]
+
+[[routes]]
+hostname = "{STATUS_HOST}"
+
+[[routes]]
+hostname = "{LOGIN_HOST}"
+mode = "transfer"
+[routes.authentication]
+type = "disabled"
+
+[[routes]]
+hostname = "{RELAY_HOST}"
+mode = "relay"
+"#
+    )
+}
