@@ -38,9 +38,13 @@ impl PassageFiles {
     }
 }
 
-/// A loopback address whose port nobody has. Somebody may take it before it is used; then the server says so.
+/// A loopback address whose port nobody has, below the ports that the kernel gives to connections: those that ended a
+/// moment ago still hold theirs. Somebody may take it before it is used; then the server says so.
 pub(super) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    let begin = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap_or(0);
+    let mut ports = (begin..32_000).chain(18_000..begin);
+    let free = ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    free.ok_or_else(|| io::Error::other("no port from 18000 to 32000 is free"))?.local_addr()
 }
 
 /// One shard, no limits in the way: what is measured is the work, not its refusal.
