@@ -150,8 +150,15 @@ class Target:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *_):
+    def close(self):
+        """Listens no more; who is connected stays so."""
+        # Closing alone would leave the socket open as long as a thread waits in `accept`.
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+
+    def __exit__(self, kind, *_):
+        if self.listener.fileno() >= 0:
+            self.close()
         assert kind is not None or not self.faults, self.faults
 
 
