@@ -1,6 +1,6 @@
 //! Golden bytes: every packet, and text as NBT, as another implementation serialises it.
 //!
-//! `golden/make.mjs` writes `golden/golden.json` with npm `minecraft-protocol`, `minecraft-data` and
+//! `tests/counterparts/golden.mjs` writes `golden/golden.json` with npm `minecraft-protocol`, `minecraft-data` and
 //! `prismarine-nbt`; the same values stand here. Encoding must give the same bytes and decoding the same
 //! values, in every version.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail a test by panicking")]

@@ -1,10 +1,10 @@
 // Serialises every packet that Passage reads or writes with minecraft-protocol and minecraft-data, and writes
 // golden.json, against which `cargo test -p passage-proto --test golden` compares byte for byte.
 //
-//   npm ci && node make.mjs            writes golden.json
-//   npm ci && node make.mjs --check    fails if golden.json is not what this script would write
+//   npm ci && node golden.mjs            writes shards/proto/tests/golden/golden.json
+//   npm ci && node golden.mjs --check    fails if that file is not what this script would write
 //
-// The same values stand in ../golden.rs; a packet is found there by its phase, direction and case.
+// The same values stand in shards/proto/tests/golden.rs; a packet is found there by its phase, direction and case.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -13,7 +13,7 @@ import minecraftProtocol from 'minecraft-protocol'
 import nbt from 'prismarine-nbt'
 
 const require = createRequire(import.meta.url)
-const GOLDEN = new URL('golden.json', import.meta.url)
+const GOLDEN = new URL('../../shards/proto/tests/golden/golden.json', import.meta.url)
 
 const RELEASES = [
   '1.7.10', '1.8.8', '1.9.4', '1.12.2', '1.14.4', '1.15.2', '1.16.5', '1.18.2', '1.19', '1.19.2', '1.19.3',
@@ -221,7 +221,7 @@ function golden () {
 const fresh = golden()
 if (process.argv.includes('--check')) {
   if (readFileSync(GOLDEN, 'utf8') !== fresh) {
-    console.error('golden.json is stale: run `node make.mjs` here and look at what changed')
+    console.error('golden.json is stale: run `node golden.mjs` and look at what changed')
     process.exit(1)
   }
   console.log('golden.json is fresh')
