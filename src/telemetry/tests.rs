@@ -219,7 +219,7 @@ fn the_exit_takes_no_longer_than_it_may_whatever_the_collector_does() {
             "{mood:?}"
         );
         assert!(
-            begun.elapsed() < Duration::from_millis(1_100),
+            begun.elapsed() < Duration::from_millis(1_500),
             "{mood:?}: {:?}",
             begun.elapsed()
         );
@@ -262,7 +262,7 @@ fn shards_do_not_feel_a_collector_that_hangs() {
     let last = receiver.last();
     assert_eq!(total(&last, "passage_connections_active"), 100);
     assert!(
-        total(&last, "passage_shard_telemetry_deferred_total") < 10,
+        total(&last, "passage_shard_telemetry_deferred_total") < 50,
         "boxes did not come back"
     );
 }
