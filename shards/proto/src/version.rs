@@ -20,7 +20,8 @@ pub const TRANSFER_SINCE_NAME: &str = "1.20.5";
 /// The first version with a configuration phase, Minecraft 1.20.2.
 const CONFIGURATION_SINCE: i32 = 764;
 
-/// The protocol versions of the releases from 1.7.2 to 1.16.5, ascending; the numbers between them were snapshots.
+/// The protocol versions of the releases from 1.7.2 to 1.16.5, ascending; the numbers between them were
+/// snapshots.
 const EARLY_RELEASES: [i32; 29] = [
     4, 5, 47, 107, 108, 109, 110, 210, 315, 316, 335, 338, 340, 393, 401, 404, 477, 480, 485, 490, 498, 573,
     575, 578, 735, 736, 751, 753, 754,
@@ -29,8 +30,8 @@ const EARLY_RELEASES: [i32; 29] = [
 /// From 1.17 to 26.3 every number is a release. A newer release moves the end.
 const RELEASES: std::ops::RangeInclusive<i32> = 755..=777;
 
-/// Whether this is the protocol version of a release that Passage knows by name: a closed set, fit for a metric
-/// label. Others are served all the same.
+/// Whether this is the protocol version of a release that Passage knows by name: a closed set, fit for a
+/// metric label. Others are served all the same.
 ///
 /// The numbers are those of npm `minecraft-data` 3.117.0.
 #[must_use]
