@@ -9,12 +9,17 @@
 mod client;
 #[path = "session/conversations.rs"]
 mod conversations;
+#[path = "session/corpus.rs"]
+mod corpus;
 #[path = "session/deadlines.rs"]
 mod deadlines;
 #[path = "session/properties.rs"]
 mod properties;
 #[path = "session/recordings.rs"]
 mod recordings;
+#[path = "../fuzz/seed/script.rs"]
+#[expect(dead_code, reason = "only the seeds are encoded, only inputs are decoded")]
+mod script;
 #[path = "session/split.rs"]
 mod split;
 #[path = "session/transcript.rs"]

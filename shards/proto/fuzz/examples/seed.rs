@@ -23,8 +23,13 @@ use client::Event;
 use recordings::Recording;
 
 fn main() -> io::Result<()> {
-    for Recording { name, world, script: events } in recordings::all() {
-        write("session", name, &script::encode(number(&world), &events))?;
+    for Recording {
+        name,
+        world,
+        script: events,
+    } in recordings::ALL.iter()
+    {
+        write("session", name, &script::encode(number(world), events))?;
         if let (true, Some(Event::Bytes(first))) = (name.starts_with("proxy_"), events.first()) {
             write("proxy_header", name, &[&[3], first.as_slice()].concat())?;
         }
@@ -39,9 +44,18 @@ fn main() -> io::Result<()> {
 
     let texts = [
         ("plain", r#""Hello""#),
-        ("styled", r##"{"text":"Hello","color":"#ff8800","bold":true,"extra":["a",{"text":"b"}]}"##),
-        ("list", r#"["a",1,2.5,null,{"translate":"key","with":[1,"x",{"text":"y"}]}]"#),
-        ("numbers", r#"{"text":"","numbers":[1,-1,2147483648,9223372036854775807,1e300]}"#),
+        (
+            "styled",
+            r##"{"text":"Hello","color":"#ff8800","bold":true,"extra":["a",{"text":"b"}]}"##,
+        ),
+        (
+            "list",
+            r#"["a",1,2.5,null,{"translate":"key","with":[1,"x",{"text":"y"}]}]"#,
+        ),
+        (
+            "numbers",
+            r#"{"text":"","numbers":[1,-1,2147483648,9223372036854775807,1e300]}"#,
+        ),
         ("odd", "\"\\u0000\\ud83d\\ude00\u{e9}\""),
         ("invalid", "no JSON {"),
     ];

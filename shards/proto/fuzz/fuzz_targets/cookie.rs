@@ -5,8 +5,12 @@ use libfuzzer_sys::fuzz_target;
 use passage_proto::cookie::{AuthCookie, CookieCheck, CookieFlaw, CookieKeys, SessionCookie};
 
 fuzz_target!(|input: &[u8]| {
-    let keys = CookieKeys::new(b"a secret of no less than 16 bytes", None).unwrap();
-    let anybody = CookieCheck { client: [192, 0, 2, 1].into(), unix_seconds: 1_790_000_000, expiry_seconds: 21_600 };
+    let keys = CookieKeys::new(b"a secret that no input was made with", None).unwrap();
+    let anybody = CookieCheck {
+        client: [192, 0, 2, 1].into(),
+        unix_seconds: 1_790_000_000,
+        expiry_seconds: 21_600,
+    };
     assert!(keys.verify(input, &anybody).is_err(), "forged");
 
     if let Some(visit) = SessionCookie::decode(input) {

@@ -5,8 +5,13 @@ use libfuzzer_sys::fuzz_target;
 use passage_proto::proxy_header::{Allowed, ProxyVersion, parse, write};
 
 fuzz_target!(|input: &[u8]| {
-    let Some((allowed, input)) = input.split_first() else { return };
-    let allowed = Allowed { v1: allowed & 1 != 0, v2: allowed & 2 != 0 };
+    let Some((allowed, input)) = input.split_first() else {
+        return;
+    };
+    let allowed = Allowed {
+        v1: allowed & 1 != 0,
+        v2: allowed & 2 != 0,
+    };
     let whole = parse(input, allowed);
     for length in 0..input.len().min(600) {
         let part = parse(&input[..length], allowed);

@@ -22,7 +22,9 @@ use libfuzzer_sys::fuzz_target;
 use world::Run;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((world, mut events)) = script::decode(input) else { return };
+    let Some((world, mut events)) = script::decode(input) else {
+        return;
+    };
     events.push(Event::HangUp);
     let mut run = Run::new(world);
     for event in &events {

@@ -1,11 +1,14 @@
 //! How a conversation is written as one input: the world's number, then events, each with its kind and its length.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use passage_proto::question::{AskError, RewriteHost};
 
 use crate::client::Event;
 use crate::world::{World, refusal};
+
+static WORLDS: LazyLock<Vec<World>> = LazyLock::new(worlds);
 
 const BYTES: u8 = 0;
 const WAIT: u8 = 1;
@@ -21,8 +24,14 @@ pub(crate) fn worlds() -> Vec<World> {
         World::relay(RewriteHost::Keep),
         World::relay(RewriteHost::Target),
         World::nowhere(),
-        World { target: refused, ..World::open_transfer() },
-        World { target: None, ..World::open_transfer() },
+        World {
+            target: refused,
+            ..World::open_transfer()
+        },
+        World {
+            target: None,
+            ..World::open_transfer()
+        },
     ]
 }
 
@@ -50,8 +59,7 @@ pub(crate) fn encode(world: u8, events: &[Event]) -> Vec<u8> {
 /// Any input is a conversation: kinds wrap around, lengths end where the input does.
 pub(crate) fn decode(input: &[u8]) -> Option<(World, Vec<Event>)> {
     let (world, mut rest) = input.split_first()?;
-    let worlds = worlds();
-    let world = worlds[usize::from(*world) % worlds.len()].clone();
+    let world = WORLDS[usize::from(*world) % WORLDS.len()].clone();
     let mut events = Vec::new();
     while let Some(([kind, low, high], after)) = rest.split_first_chunk() {
         let value = u16::from_le_bytes([*low, *high]);

@@ -10,10 +10,10 @@ use crate::world::{End, Run};
 
 #[test]
 fn reads_as_recorded() {
-    for Recording { name, world, script } in recordings::all() {
-        let transcript = Run::play(world, &script);
+    for Recording { name, world, script } in recordings::ALL.iter() {
+        let transcript = Run::play(world.clone(), script);
         insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!(name, transcript.text());
+            insta::assert_snapshot!(*name, transcript.text());
         });
     }
 }
@@ -165,7 +165,7 @@ fn cookies_are_asked_for_only_where_they_may_help() {
 #[test]
 fn a_relay_replays_what_the_client_sent() {
     let sent = |name: &str| {
-        let script = &recording(name).script;
+        let script = &recordings::named(name).script;
         script
             .iter()
             .flat_map(|event| match event {
@@ -239,14 +239,7 @@ fn a_player_reads_why_in_their_language() {
     }
 }
 
-fn recording(name: &str) -> Recording {
-    recordings::all()
-        .into_iter()
-        .find(|recording| recording.name == name)
-        .unwrap()
-}
-
 fn play(name: &str) -> Transcript {
-    let Recording { world, script, .. } = recording(name);
-    Run::play(world, &script)
+    let Recording { world, script, .. } = recordings::named(name);
+    Run::play(world.clone(), script)
 }

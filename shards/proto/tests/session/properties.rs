@@ -57,12 +57,11 @@ proptest! {
         which in any::<prop::sample::Index>(),
         damages in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let mut all = recordings::all();
-        let recording = all.swap_remove(which.index(all.len()));
-        let mut script = recording.script;
+        let recording = which.get(&recordings::ALL);
+        let mut script = recording.script.clone();
         damage(&mut script, &damages);
         script.push(Event::HangUp);
-        let transcript = Run::play(recording.world, &script);
+        let transcript = Run::play(recording.world.clone(), &script);
         prop_assert!(transcript.is_over());
         prop_assert_ne!(transcript.end, Some(End::Bug));
     }
@@ -73,8 +72,7 @@ proptest! {
         damages in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut all = recordings::all();
-        let recording = all.swap_remove(which.index(all.len()));
+        let recording = which.get(&recordings::ALL);
         let mut script = split::join(&recording.script);
         damage(&mut script, &damages);
         let expected = Run::play(recording.world.clone(), &script);
@@ -83,7 +81,7 @@ proptest! {
         if let Event::Bytes(bytes) = script[index].clone() {
             let (left, right) = bytes.split_at(cut.index(bytes.len()));
             script.splice(index..=index, [left, right].map(|part| Event::Bytes(part.to_vec())));
-            split::assert_same(recording.name, "cut", &expected, &Run::play(recording.world, &script));
+            split::assert_same(recording.name, "cut", &expected, &Run::play(recording.world.clone(), &script));
         }
     }
 
@@ -94,9 +92,9 @@ proptest! {
         let birth = Instant::now();
         let now = at(birth, Duration::ZERO);
         let mut session = Session::new(world.setup.clone(), ENTROPY, now);
-        for event in recordings::all().into_iter().find(|one| one.name == "relay_keep").unwrap().script {
+        for event in &recordings::named("relay_keep").script {
             if let Event::Bytes(bytes) = event {
-                session.receive(&bytes, now);
+                session.receive(bytes, now);
             }
             if let Some(Effect::Ask(passage_proto::question::Question::Route(_))) = session.poll(&mut Vec::new()) {
                 session.answer(Answer::Route(world.plan.clone().map(Box::new)), now);
@@ -115,11 +113,10 @@ proptest! {
 
     #[test]
     fn whoever_alices_cookie_comes_with_is_alice(name in "[A-Za-z0-9_]{1,16}", id in any::<u128>()) {
-        let recording =
-            recordings::all().into_iter().find(|one| one.name == "transfer_with_cookies").unwrap();
+        let recording = recordings::named("transfer_with_cookies");
         prop_assume!(name != "Alice" && !"Alice transfers".contains(&name) && name.len() > 3);
         let script = recordings::arrival_of(&name, uuid::Uuid::from_u128(id), &recordings::alices_cookie());
-        let transcript = Run::play(recording.world, &script);
+        let transcript = Run::play(recording.world.clone(), &script);
         prop_assert_eq!(transcript.end, Some(End::Transferred));
         let knows = transcript.lines.last().unwrap();
         let alice = format!("Some(\"Alice\") Some(\"{ALICE}\")");
@@ -189,9 +186,9 @@ fn worlds() -> impl Strategy<Value = World> {
 }
 
 fn blow() -> impl Strategy<Value = Blow> {
-    let said = recordings::all()
-        .into_iter()
-        .flat_map(|recording| recording.script)
+    let said = recordings::ALL
+        .iter()
+        .flat_map(|recording| recording.script.clone())
         .filter_map(|event| match event {
             Event::Bytes(bytes) => Some(bytes),
             Event::Wait(_) | Event::HangUp => None,

@@ -1,6 +1,7 @@
 //! The recorded conversations: what real clients send, and the world that they meet.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use passage_proto::cookie::{AuthCookie, CookieKeys};
@@ -27,15 +28,24 @@ pub(crate) const VISIT: &[u8] =
 "server_port":25565,"extra":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#;
 
 /// All of them.
-pub(crate) fn all() -> Vec<Recording> {
-    let mut all = pings();
-    all.extend(proxied());
-    all.extend(logins());
-    all.extend(refusals());
-    all.extend(relays());
-    all.extend(faults());
-    all.extend(login_faults());
-    all
+pub(crate) static ALL: LazyLock<Vec<Recording>> = LazyLock::new(|| {
+    [
+        pings(),
+        proxied(),
+        logins(),
+        refusals(),
+        relays(),
+        faults(),
+        login_faults(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+});
+
+/// The one of that name.
+pub(crate) fn named(name: &str) -> &'static Recording {
+    ALL.iter().find(|recording| recording.name == name).unwrap()
 }
 
 fn pings() -> Vec<Recording> {

@@ -7,9 +7,9 @@ use crate::world::Run;
 
 #[test]
 fn every_cut_comes_to_the_same() {
-    for Recording { name, world, script } in recordings::all() {
-        let expected = Run::play(world.clone(), &script);
-        let joined = join(&script);
+    for Recording { name, world, script } in recordings::ALL.iter() {
+        let expected = Run::play(world.clone(), script);
+        let joined = join(script);
         assert_same(
             name,
             "in one piece",

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use passage_proto::cookie::CookieKeys;
 use passage_proto::identity::{Profile, Property, SharedSecret};
 use passage_proto::question::{
-    Answer, AskError, LoginPlan, Message, Question, Refusal, RelayPlan, RewriteHost, RoutePlan, Target,
+    Answer, AskError, LoginPlan, Message, Purpose, Question, Refusal, RelayPlan, RewriteHost, RoutePlan,
+    Target,
 };
 use passage_proto::session::{Bounds, Effect, ProxyExpectation, Session, Setup};
 use passage_proto::status::{Players, StatusDocument, StatusReply};
@@ -105,12 +106,21 @@ impl World {
         self
     }
 
+    /// What a caller that knows what it does says to this client.
+    fn plan_for(&self, purpose: Purpose) -> Option<RoutePlan> {
+        match (&self.plan, purpose) {
+            (Some(RoutePlan::Status), Purpose::Login) => None,
+            (Some(RoutePlan::Transfer(_)), Purpose::Status) => Some(RoutePlan::Status),
+            (plan, _) => plan.clone(),
+        }
+    }
+
     fn answer(&self, question: &Question) -> Option<Answer> {
         if !self.answers {
             return None;
         }
         Some(match question {
-            Question::Route(_) => Answer::Route(self.plan.clone().map(Box::new)),
+            Question::Route(query) => Answer::Route(self.plan_for(query.purpose).map(Box::new)),
             Question::Status(_) => Answer::Status(self.status.clone()),
             Question::Decrypt(encrypted) => Answer::Secret(
                 (encrypted.verify_token == encrypted.expected_token
