@@ -30,6 +30,12 @@ pub(super) fn started(loaded: &Loaded, shards: &Shards) {
             SEARCHED.join(", ")
         ),
     }
+    if loaded.source == Source::BuiltIn {
+        tracing::info!(
+            "To change what follows, write a {}; `passage check` says whether it is right",
+            SEARCHED[0]
+        );
+    }
     for route in config.routes.iter().take(ROUTES_SHOWN_MAX) {
         tracing::info!("{}", describe(route));
     }

@@ -116,7 +116,7 @@ fn telemetry_knows_every_adapter_once() {
 
 #[test]
 fn the_first_lines_say_what_players_meet() {
-    let line = |text: &str| announce::describe(&load(text).config.routes[0]);
+    let line = |text: &str| describe(&load(text).config.routes[0]);
     assert_eq!(
         line(config::BUILT_IN),
         "Route *: pings are answered from the configuration; players (the target authenticates them) are \
