@@ -44,7 +44,8 @@ pub(super) fn free_address() -> io::Result<SocketAddr> {
     let begin = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap_or(0);
     let mut ports = (begin..32_000).chain(18_000..begin);
     let free = ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
-    free.ok_or_else(|| io::Error::other("no port from 18000 to 32000 is free"))?.local_addr()
+    free.ok_or_else(|| io::Error::other("no port from 18000 to 32000 is free"))?
+        .local_addr()
 }
 
 /// One shard, no limits in the way: what is measured is the work, not its refusal.
