@@ -1,9 +1,9 @@
 //! The Minecraft: Java Edition protocol as far as Passage speaks it, without any I/O.
 //!
-//! A [`session::Session`] takes bytes, answers and the time, and gives back bytes and [`session::Effect`]s. It
-//! knows no clock, socket, runtime or random source: [`Now`] and [`Entropy`] are arguments, and whatever needs
-//! the network or a private key leaves as a [`question::Question`]. The crate's `Cargo.toml` names no I/O crate,
-//! so that this stays true.
+//! A [`session::Session`] takes bytes, answers and the time, and gives back bytes and [`session::Effect`]s.
+//! It knows no clock, socket, runtime or random source: [`Now`] and [`Entropy`] are arguments, and whatever
+//! needs the network or a private key leaves as a [`question::Question`]. The crate's `Cargo.toml` names no
+//! I/O crate, so that this stays true.
 #![forbid(unsafe_code)]
 // Nothing that a peer sends may panic.
 #![warn(clippy::indexing_slicing)]
@@ -25,8 +25,8 @@ pub mod wire;
 
 use std::time::Instant;
 
-/// The time at which something is handed to a session: a monotonic reading for deadlines, and the wall clock for
-/// what is signed and compared across machines.
+/// The time at which something is handed to a session: a monotonic reading for deadlines, and the wall clock
+/// for what is signed and compared across machines.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Monotonic time.

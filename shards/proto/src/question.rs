@@ -1,8 +1,9 @@
 //! What a session cannot know by itself, and what it is told.
 //!
 //! A session has at most one question open. The caller answers it with [`crate::session::Session::answer`];
-//! until then the session buffers a bounded amount of input and otherwise waits. Should a session ask again before
-//! that (it gave up and wants [`Question::Localize`] answered), the new question replaces the open one.
+//! until then the session buffers a bounded amount of input and otherwise waits. Should a session ask again
+//! before that (it gave up and wants [`Question::Localize`] answered), the new question replaces the open
+//! one.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -26,14 +27,15 @@ pub enum Question {
     Decrypt(Box<EncryptedSecret>),
     /// Is this player who they claim to be? Answered by [`Answer::Profile`].
     Authenticate(Box<AuthenticateQuery>),
-    /// Which target shall this player go to (discovery, actions and strategy)? Answered by [`Answer::Target`].
+    /// Which target shall this player go to (discovery, actions and strategy)? Answered by
+    /// [`Answer::Target`].
     Choose(Box<ChooseQuery>),
     /// What does this message read in this locale? Answered by [`Answer::Text`].
     Localize(Box<LocalizeQuery>),
 }
 
-/// The answer to a [`Question`]. An answer that does not fit the open question is a bug of the caller and ends the
-/// session as [`crate::session::End::Bug`].
+/// The answer to a [`Question`]. An answer that does not fit the open question is a bug of the caller and
+/// ends the session as [`crate::session::End::Bug`].
 #[derive(Debug)]
 pub enum Answer {
     /// The route's plan for this client, or `None` if no route matches.
@@ -77,18 +79,20 @@ pub enum RoutePlan {
     Status,
     /// Log in, choose a target and send the client there with a transfer packet.
     Transfer(LoginPlan),
-    /// Read the login start (for a login), choose a target and relay to it; for a ping of a route whose status
-    /// comes from the target, the conversation itself is relayed.
+    /// Read the login start (for a login), choose a target and relay to it; for a ping of a route whose
+    /// status comes from the target, the conversation itself is relayed.
     Relay(RelayPlan),
     /// Refuse the login with this message. A client that is too old for a transfer needs none of this: given
-    /// [`Self::Transfer`], the session itself tells it which version is needed and ends as `End::Unsupported`.
+    /// [`Self::Transfer`], the session itself tells it which version is needed and ends as
+    /// `End::Unsupported`.
     Refuse(Refusal),
 }
 
 /// What a login on a transfer route needs.
 #[derive(Clone, Debug)]
 pub struct LoginPlan {
-    /// Whether the connection is encrypted; always true where the client must authenticate or cookies are used.
+    /// Whether the connection is encrypted; always true where the client must authenticate or cookies are
+    /// used.
     pub encrypt: bool,
     /// Whether the client has to announce the login at its session server (`should_authenticate`).
     pub client_must_authenticate: bool,

@@ -2,18 +2,20 @@
 //!
 //! The caller owns the socket, the clock and the answers. Its loop is:
 //!
-//! 1. hand in one event: [`Session::receive`], [`Session::answer`], [`Session::tick`] or [`Session::hang_up`];
+//! 1. hand in one event: [`Session::receive`], [`Session::answer`], [`Session::tick`] or
+//!    [`Session::hang_up`];
 //! 2. call [`Session::poll`] until it gives `None`. Each call may append bytes to the output; they are sent
 //!    before the effect that came with them is acted on;
-//! 3. sleep until there is input (while [`Session::wants_input`]), an answer, or [`Session::deadline`] has come.
+//! 3. sleep until there is input (while [`Session::wants_input`]), an answer, or the time that
+//!    [`Session::deadline`] names.
 //!
-//! One question is open at a time. A new [`Effect::Ask`] *replaces* the open one: a login that times out while its
-//! target is being chosen asks for the words of its disconnect message. The caller drops what it was waiting for
-//! and never hands in that late answer.
+//! One question is open at a time. A new [`Effect::Ask`] *replaces* the open one: a login that times out
+//! while its target is being chosen asks for the words of its disconnect message. The caller drops what it
+//! was waiting for; should its answer come all the same, it is ignored.
 //!
-//! After [`Effect::Relay`] or [`Effect::Close`] the session is over and only ever polls `None`. A socket that is
-//! closed with input unread is reset, and a reset may destroy the message that the client was about to read:
-//! close by shutting down the write side and discarding input for a moment.
+//! After [`Effect::Relay`] or [`Effect::Close`] the session is over and only ever polls `None`. A socket that
+//! is closed with input unread is reset, and a reset may destroy the message that the client was about to
+//! read: close by shutting down the write side and discarding input for a moment.
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::net::SocketAddr;
@@ -114,7 +116,8 @@ pub enum End {
     StatusServed,
     /// The transfer packet was written.
     Transferred,
-    /// An adapter said no or failed. In a login the player has read a disconnect message; a ping was just closed.
+    /// An adapter said no or failed. In a login the player has read a disconnect message; a ping was just
+    /// closed.
     Refused(AskError),
     /// No route matched the host name.
     NoRoute,
@@ -180,8 +183,8 @@ pub struct HandshakeFacts {
 pub struct Session {
     phase: Phase,
     context: Context,
-    /// Whether input was left unread because an effect came first. What a conversation comes to must not depend on how
-    /// much of it one read brings.
+    /// Whether input was left unread because an effect came first. What a conversation comes to must not
+    /// depend on how much of it one read brings.
     paused: bool,
 }
 
@@ -256,7 +259,8 @@ impl Session {
         self.go(Err(Ending::Close(end)));
     }
 
-    /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to do.
+    /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to
+    /// do.
     pub fn poll(&mut self, output: &mut Vec<u8>) -> Option<Effect> {
         loop {
             self.context.flush(output);
@@ -269,8 +273,8 @@ impl Session {
         }
     }
 
-    /// Whether input can be taken. False while a question is open and the bounded buffer is full, and once the
-    /// session is over.
+    /// Whether input can be taken. False while a question is open and the bounded buffer is full, and once
+    /// the session is over.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         match &self.phase {

@@ -17,7 +17,7 @@ mod deadlines;
 mod properties;
 #[path = "session/recordings.rs"]
 mod recordings;
-#[path = "../fuzz/seed/script.rs"]
+#[path = "../fuzz/src/script.rs"]
 #[expect(dead_code, reason = "only the seeds are encoded, only inputs are decoded")]
 mod script;
 #[path = "session/split.rs"]

@@ -1,7 +1,8 @@
 //! The configuration phase: a target is chosen, and the client is sent there.
 //!
-//! The target is asked for at once, without waiting for anything that the client says here. Its locale is known by
-//! the time a slow choice fails; should a choice fail faster than that, the message waits a moment for it.
+//! The target is asked for at once, without waiting for anything that the client says here. Its locale is
+//! known by the time a slow choice fails; should a choice fail faster than that, the message waits a moment
+//! for it.
 
 use std::sync::Arc;
 

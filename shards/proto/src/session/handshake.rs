@@ -32,8 +32,8 @@ impl Handshake {
             Detection::Modern => self.read_frame(context),
             Detection::Complete(ping) => Ok(LegacyRouting::begin(ping, context)),
             Detection::Incomplete(ping) => {
-                // `FE` and `FE 01` are whole pings of old clients and the beginning of a newer one, or of a modern
-                // frame. Only time can tell.
+                // `FE` and `FE 01` are whole pings of old clients and the beginning of a newer one, or of a
+                // modern frame. Only time can tell.
                 let grace = ping.and_then(|_| context.after(LEGACY_PING_GRACE));
                 context.alarm = grace.into_iter().chain(self.deadline).min();
                 Ok(Next::Wait(Phase::Handshake(self)))
@@ -75,15 +75,15 @@ impl Handshake {
     }
 }
 
-/// Faults what cannot become a handshake as soon as its packet id shows that: who speaks another protocol than ours
-/// shall not hold a connection until the deadline.
+/// Faults what cannot become a handshake as soon as its packet id shows that: who speaks another protocol
+/// than ours shall not hold a connection until the deadline.
 fn refuse_stranger(unread: &[u8]) -> Result<(), Fault> {
     let mut after_length = unread.iter().skip_while(|byte| **byte & 0x80 != 0).skip(1);
     match after_length.next() {
         // 0x80 may begin a VarInt of several bytes that is zero all the same.
         None | Some(0x00 | 0x80) => Ok(()),
-        // The bytes that lie here in any case tell a PROXY header from all else; more would make the verdict depend
-        // on how much one read brings.
+        // The bytes that lie here in any case tell a PROXY header from all else; more would make the verdict
+        // depend on how much one read brings.
         Some(_) => match proxy_header::parse(
             unread.get(..2).unwrap_or_default(),
             Allowed { v1: true, v2: true },

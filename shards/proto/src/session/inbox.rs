@@ -62,7 +62,8 @@ impl Inbox {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Whether more than one frame of `frame_bytes_max` is waiting, which is more than any phase needs to go on.
+    /// Whether more than one frame of `frame_bytes_max` is waiting, which is more than any phase needs to go
+    /// on.
     pub(super) fn is_full(&self, frame_bytes_max: usize) -> bool {
         self.unread().len() >= frame_bytes_max.saturating_add(FRAME_PREFIX_BYTES_MAX)
     }

@@ -1,10 +1,12 @@
-//! The first steps of a login that we answer ourselves: who does the client claim to be, and what does it carry?
+//! The first steps of a login that we answer ourselves: who does the client claim to be, and what does it
+//! carry?
 //!
-//! Both cookies are asked for before encryption begins, because the encryption request says whether the client has to
-//! announce itself at its session server, and that is only needed without a valid authentication cookie. The price:
-//! the cookies that a client *brings* cross the wire in clear. Whoever reads one there can use it from the same IP
-//! address until it expires, and whoever can read that wire could take over the unencrypted login start as well. The
-//! cookies that we *store* go out encrypted wherever the connection is.
+//! Both cookies are asked for before encryption begins, because the encryption request says whether the
+//! client has to announce itself at its session server, and that is only needed without a valid
+//! authentication cookie. The price: the cookies that a client *brings* cross the wire in clear. Whoever
+//! reads one there can use it from the same IP address until it expires, and whoever can read that wire could
+//! take over the unencrypted login start as well. The cookies that we *store* go out encrypted wherever the
+//! connection is.
 
 use serde_json::{Map, Value};
 

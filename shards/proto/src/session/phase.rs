@@ -1,8 +1,8 @@
 //! The phases of a conversation, and which event each of them takes.
 //!
-//! A phase is a type that an event consumes: what comes of it is the next phase or an [`Ending`], so that no phase
-//! can be gone back to and nothing of a phase outlives it by accident. The three tables below ([`Phase::receive`],
-//! [`Phase::answer`], [`Phase::ring`]) are the whole of the state machine's shape.
+//! A phase is a type that an event consumes: what comes of it is the next phase or an [`Ending`], so that no
+//! phase can be gone back to and nothing of a phase outlives it by accident. The three tables below
+//! ([`Phase::receive`], [`Phase::answer`], [`Phase::ring`]) are the whole of the state machine's shape.
 //!
 //! ```text
 //! ProxyHeader ─ Handshake ─┬─ Routing ─┬─ Status ── StatusAnswer

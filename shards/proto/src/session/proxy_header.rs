@@ -19,8 +19,8 @@ impl ProxyHeader {
             return Ok(Next::Wait(Phase::ProxyHeader(self)));
         };
         context.inbox.consume(header.length);
-        // A health check of the balancer itself (LOCAL) and a proxy that does not know (UNKNOWN) name nobody: the
-        // client is whoever the socket says.
+        // A health check of the balancer itself (LOCAL) and a proxy that does not know (UNKNOWN) name nobody:
+        // the client is whoever the socket says.
         if let Some(addresses) = header.addresses {
             context.facts.client = addresses.source;
         }

@@ -123,8 +123,8 @@ impl RelayTarget {
     }
 }
 
-/// Who the client says it is. The target judges the rest of the packet: a version whose login start we do not know,
-/// or a mod's, is no reason to keep its player out.
+/// Who the client says it is. The target judges the rest of the packet: a version whose login start we do not
+/// know, or a mod's, is no reason to keep its player out.
 fn claimed_player(packet: &[u8], version: &Version) -> Result<Player, Fault> {
     if let Ok(Serverbound::Start(start)) = Serverbound::decode(packet, version) {
         return Ok(Player {

@@ -11,8 +11,8 @@ use super::End;
 use super::context::Context;
 use super::phase::{Ending, Next, Phase, Step};
 
-/// Waiting for a request or a ping. The ping ends the conversation, as it does at a vanilla server, whether or not a
-/// request came before it.
+/// Waiting for a request or a ping. The ping ends the conversation, as it does at a vanilla server, whether
+/// or not a request came before it.
 #[derive(Debug)]
 pub(super) struct Status {
     protocol: i32,
@@ -92,7 +92,8 @@ impl StatusAnswer {
         }))
     }
 
-    /// Asks before the client does, so that a ping for no route is closed at once where nothing is to be shown.
+    /// Asks before the client does, so that a ping for no route is closed at once where nothing is to be
+    /// shown.
     pub(super) fn for_unknown_host(protocol: i32, context: &mut Context) -> Next {
         context.ask(Question::Status(StatusQuery { protocol }));
         Next::Wait(Phase::StatusAnswer(Self {

@@ -1,5 +1,5 @@
-//! A client that writes down what it would send, without ever listening: with fixed entropy, all that a server says
-//! is known beforehand.
+//! A client that writes down what it would send, without ever listening: with fixed entropy, all that a
+//! server says is known beforehand.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! How a conversation is written as one input: the world's number, then events, each with its kind and its length.
+//! How a conversation is written as one input: the world's number, then events, each with its kind and its
+//! length.
 
 use std::sync::LazyLock;
 use std::time::Duration;
