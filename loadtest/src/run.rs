@@ -296,7 +296,7 @@ impl Bench<'_> {
 
     /// Rounds of the relay, in turn on Passage and on a peer; `None` if the peer is not installed.
     fn fight(&self, kind: PeerKind) -> io::Result<Option<Duel>> {
-        let Some(peer) = peer::start(kind, self.echo.address(), &self.cpus)? else {
+        let Some(peer) = peer::start(kind, self.echo.address(), self.args.relays, &self.cpus)? else {
             say(&format!(
                 "{kind}: skipped, not installed (Debian package: {})",
                 kind.package()

@@ -34,15 +34,20 @@ impl fmt::Display for PeerKind {
     }
 }
 
-/// Starts a peer that relays to `target`; `None` if it is not installed.
-pub(super) fn start(kind: PeerKind, target: SocketAddr, cpus: &Cpus) -> io::Result<Option<Process>> {
+/// Starts a peer that can hold so many relays to `target`; `None` if it is not installed.
+pub(super) fn start(
+    kind: PeerKind,
+    target: SocketAddr,
+    relays: usize,
+    cpus: &Cpus,
+) -> io::Result<Option<Process>> {
     let Some(program) = find_program(kind.package()) else {
         return Ok(None);
     };
     let address = free_address()?;
     let directory = tempfile::TempDir::with_prefix("passage-loadtest-")?;
     let config = directory.path().join("peer.conf");
-    std::fs::write(&config, configuration(kind, address, target))?;
+    std::fs::write(&config, configuration(kind, address, target, relays))?;
     let mut command = Command::new(program);
     match kind {
         PeerKind::Haproxy => command.arg("-db").arg("-f").arg(&config),
@@ -56,10 +61,12 @@ pub(super) fn start(kind: PeerKind, target: SocketAddr, cpus: &Cpus) -> io::Resu
     process::start(kind.package(), command, address, cpus).map(Some)
 }
 
-fn configuration(kind: PeerKind, address: SocketAddr, target: SocketAddr) -> String {
+fn configuration(kind: PeerKind, address: SocketAddr, target: SocketAddr, relays: usize) -> String {
+    // A few more than are opened: both refuse to start where the limit of open files is below what they might need.
+    let relays = relays + 64;
     match kind {
         PeerKind::Haproxy => format!(
-            "global\n  maxconn 20000\n  nbthread 1\n\
+            "global\n  maxconn {relays}\n  nbthread 1\n\
              defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 600s\n  timeout server 600s\n\
              listen relay\n  bind {address}\n  server echo {target}\n"
         ),
@@ -71,9 +78,10 @@ fn configuration(kind: PeerKind, address: SocketAddr, target: SocketAddr) -> Str
             } else {
                 String::new()
             };
+            let connections = 2 * relays;
             format!(
                 "{load}daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\n\
-                 events {{ worker_connections 40000; }}\n\
+                 events {{ worker_connections {connections}; }}\n\
                  stream {{ access_log off; server {{ listen {address} backlog=4096; proxy_pass {target}; }} }}\n"
             )
         }
