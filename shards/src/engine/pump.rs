@@ -2,8 +2,8 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::yield_now;
@@ -17,6 +17,9 @@ const WAIT: Duration = Duration::from_millis(20);
 
 /// Waits without any completion after which the pump parks.
 const EMPTY_MAX: u32 = 3;
+
+/// How long the executor may sleep by mistake, see [`Lifeline`].
+const LIFELINE: Duration = Duration::from_millis(5);
 
 /// The longest sleep inside the executor.
 const PARK_MAX: Duration = Duration::from_secs(60);
@@ -35,6 +38,7 @@ impl Engine {
         )]
         let mut bell =
             Bell::new(std::os::fd::AsFd::as_fd(&self.shared.rung)).expect("an eventfd to duplicate");
+        let mut lifeline = Lifeline::default();
         let mut empty = 0;
         while !self.with(|core| core.is_over()) {
             let wait = self.with(|core| (!core.has_callbacks()).then_some(WAIT));
@@ -45,12 +49,14 @@ impl Engine {
                 empty + 1
             };
             let woken = self.run_callbacks();
+            poll_fn(|context| lifeline.hold(self.now(), context)).await;
             yield_now().await;
             if woken {
                 // Tasks that the woken ones have woken come before the next wait too.
                 yield_now().await;
             }
             if empty >= EMPTY_MAX {
+                lifeline = Lifeline::default();
                 self.park(&mut bell).await;
                 empty = 0;
             }
@@ -130,6 +136,29 @@ impl Engine {
             core.now = Instant::now();
             self.shared.now.set(core.now);
         });
+    }
+}
+
+/// A timer of the executor that is always about to fire while the pump is busy.
+///
+/// glommio 0.9 goes to sleep although tasks are ready if its preemption timer fires between being set and the first look at
+/// the tasks, because the thread lost its CPU for that long; it then sleeps until something happens in its own rings, where
+/// nothing does. (An executor whose preemption timer is long makes that rare, and this bounds it.)
+#[derive(Default)]
+struct Lifeline {
+    timer: Option<Pin<Box<Timer>>>,
+    until: Option<Instant>,
+}
+
+impl Lifeline {
+    /// Renews the timer when it has fired. Always ready.
+    fn hold(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if self.until.is_none_or(|until| until <= now) {
+            let timer = self.timer.insert(Box::pin(Timer::new(LIFELINE)));
+            let _ = timer.as_mut().poll(context);
+            self.until = Some(now + LIFELINE);
+        }
+        Poll::Ready(())
     }
 }
 
