@@ -31,8 +31,9 @@ mod start_error;
 /// Memory for glommio's own I/O, which the shards do not use; its default of 10 MiB would be resident.
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
-/// How late a task of glommio may run beside a busy engine.
-const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// How long glommio lets tasks run before it looks at its own rings, where nothing of ours happens. Not short: a shard that
+/// loses its CPU for this long at the wrong moment is put to sleep although it has work (see the engine's pump).
+const PREEMPT_TIMER: Duration = Duration::from_millis(100);
 
 /// How long a shard may take to start.
 const START_MAX: Duration = Duration::from_secs(30);
