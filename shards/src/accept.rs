@@ -1,10 +1,8 @@
 //! New connections: admitted or turned away at once, without waiting for anything.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use passage_proto::session::ProxyExpectation;
 
@@ -13,20 +11,20 @@ use crate::connection;
 use crate::engine::{Accept, Listening};
 use crate::outcome::{self, Outcome};
 use crate::pool::Listeners;
-use crate::shard::{Gate, Shard};
+use crate::shard::{Gate, Shard, Throttle};
 
 /// Sockets that a connection may have open, so that those that linger after their connection has ended count too.
 const SOCKETS_PER_CONNECTION: usize = 2;
-
-/// Time between two warnings about the same listener.
-const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Accepts connections on every listener.
 pub(crate) fn listen(shard: &Rc<Shard>, listeners: Listeners) -> Vec<Listening> {
     let listen = |listener| {
         let shard = Rc::clone(shard);
         let engine = shard.engine.clone();
-        let mut acceptor = Acceptor { shard, warned: None };
+        let acceptor = Acceptor {
+            shard,
+            warnings: Throttle::default(),
+        };
         engine.listen(listener, Box::new(move |event| acceptor.accept(event)))
     };
     listeners.into_iter().map(listen).collect()
@@ -34,31 +32,21 @@ pub(crate) fn listen(shard: &Rc<Shard>, listeners: Listeners) -> Vec<Listening> 
 
 struct Acceptor {
     shard: Rc<Shard>,
-    warned: Option<Instant>,
+    warnings: Throttle,
 }
 
 impl Acceptor {
-    fn accept(&mut self, event: Accept) {
+    fn accept(&self, event: Accept) {
         match event {
             Accept::Socket(socket) if self.shard.gate() == Gate::Open => take(&self.shard, socket),
             // It came between the order to drain and the end of the listener.
             Accept::Socket(_) => {}
-            Accept::Transient(error) => self.warn(&error),
-            Accept::Fatal(error) => {
-                tracing::error!(target: "passage::accept", %error, "A listener failed and accepts no more");
+            Accept::Transient(error) => {
+                if let Some(withheld) = self.warnings.pass(self.shard.engine.now()) {
+                    tracing::warn!(target: "passage::accept", %error, withheld, "Accepting pauses");
+                }
             }
-        }
-    }
-
-    /// Says so once in a while: without file descriptors this comes many times a second.
-    fn warn(&mut self, error: &io::Error) {
-        let now = self.shard.engine.now();
-        if self
-            .warned
-            .is_none_or(|warned| now.saturating_duration_since(warned) >= WARNING_INTERVAL)
-        {
-            self.warned = Some(now);
-            tracing::warn!(target: "passage::accept", %error, "Accepting pauses");
+            Accept::Fatal(error) => self.shard.fail(format!("a listener failed: {error}")),
         }
     }
 }

@@ -202,9 +202,12 @@ impl Record {
     }
 
     /// The player is with this target: the request is served, whatever comes of the relay.
-    pub(crate) fn handed_over(&mut self, target: &Target) {
+    pub(crate) fn handed_over(&mut self, target: &Target, facts: &Facts) {
         self.shard.count(|meter| meter.target_connected(target));
         self.count_request(true);
+        if self.is_login() {
+            self.log_player("Player relayed", None, facts);
+        }
     }
 
     /// The chosen target could not be dialled.
@@ -215,50 +218,50 @@ impl Record {
     /// The relay ended.
     pub(crate) fn relay_closed(mut self, end: RelayEnd, took: Duration) {
         self.shard.count(|meter| meter.relay_closed(took));
-        self.outcome = Some(Outcome::Relayed(end));
+        self.settle(Outcome::Relayed(end));
     }
 
-    /// The connection ended. Logs it; the rest is done by the drop.
+    /// The connection ended; the counting is done by the drop. Logins are logged at `info` as far as they were somebody's,
+    /// all else at `debug`: a flood writes no lines at the default level.
     pub(crate) fn ended(mut self, outcome: Outcome, facts: &Facts) {
-        self.outcome = Some(outcome);
-        self.log(outcome, facts);
+        match outcome {
+            Outcome::Transferred => self.log_player("Player transferred", None, facts),
+            Outcome::Refused(_) | Outcome::Unreachable if self.is_login() => {
+                self.log_player("Player turned away", Some(outcome), facts);
+            }
+            _ => {}
+        }
+        self.settle(outcome);
     }
 
-    /// Says what became of a request, logins at `info` as far as they are somebody's, all else at `debug`: a flood writes
-    /// no lines at the default level.
-    pub(crate) fn log(&self, outcome: Outcome, facts: &Facts) {
-        let client_ip = self.client.ip();
-        let is_of_interest = matches!(
-            outcome,
-            Outcome::Transferred
-                | Outcome::Relayed(_)
-                | Outcome::Refused(_)
-                | Outcome::Unreachable
-                | Outcome::Bug
+    fn settle(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        tracing::debug!(
+            target: "passage::connection",
+            client_ip = %self.client.ip(),
+            %outcome,
+            stage = ?self.stage,
+            "Connection ended"
         );
-        let is_login = self
-            .request
-            .as_ref()
-            .is_some_and(|request| request.purpose == Purpose::Login);
-        if !(is_login && is_of_interest) {
-            tracing::debug!(target: "passage::connection", %client_ip, %outcome, stage = ?self.stage, "Connection ended");
-            return;
-        }
-        let message = match outcome {
-            Outcome::Transferred => "Player transferred",
-            Outcome::Relayed(_) => "Player relayed",
-            _ => "Player turned away",
-        };
+    }
+
+    fn log_player(&self, message: &str, outcome: Option<Outcome>, facts: &Facts) {
         tracing::info!(
             target: "passage::connection",
-            %client_ip,
+            client_ip = %self.client.ip(),
             username = facts.username.as_deref(),
             user_id = facts.user_id.map(tracing::field::display),
             target_identifier = facts.target.as_ref().map(|target| target.identifier.as_str()),
             server_address = self.route_name(),
-            %outcome,
+            outcome = outcome.map(tracing::field::display),
             "{message}"
         );
+    }
+
+    fn is_login(&self) -> bool {
+        self.request
+            .as_ref()
+            .is_some_and(|request| request.purpose == Purpose::Login)
     }
 
     fn labels(&self) -> ConnectionLabels<'_> {

@@ -38,6 +38,9 @@ const PREEMPT_TIMER: Duration = Duration::from_millis(100);
 /// How long a shard may take to start.
 const START_MAX: Duration = Duration::from_secs(30);
 
+/// How often the end of the threads is looked for.
+const EXIT_POLL: Duration = Duration::from_millis(5);
+
 /// How long a shard may take to end after the deadline of its drain.
 const END_GRACE: Duration = Duration::from_secs(3);
 
@@ -168,19 +171,17 @@ impl Shards {
         self.order(|| Command::Drain { deadline });
         let patience = deadline.max(Instant::now()) + END_GRACE;
         let mut report = DrainReport::default();
-        let mut awaited = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.thread.is_finished())
-            .count();
-        while let Ok(exit) = self.exits.recv_deadline(patience) {
-            if let Ok(DrainReport { finished, cut }) = exit.end {
-                report.finished += finished;
-                report.cut += cut;
-            }
-            awaited = awaited.saturating_sub(1);
-            if awaited == 0 && self.exits.is_empty() {
-                break;
+        loop {
+            // A shard that died before may have been reported to somebody else: its thread has ended all the same.
+            let has_ended = self.workers.iter().all(|worker| worker.thread.is_finished());
+            match self.exits.recv_timeout(EXIT_POLL) {
+                Ok(ShardExit { end: Ok(one), .. }) => {
+                    report.finished += one.finished;
+                    report.cut += one.cut;
+                }
+                Ok(ShardExit { end: Err(_), .. }) => {}
+                Err(_) if has_ended || Instant::now() > patience => break,
+                Err(_) => {}
             }
         }
         for worker in self
@@ -250,7 +251,7 @@ fn run_executor(
             .preempt_timer(PREEMPT_TIMER)
             .make()
             .map_err(|error| error.to_string())?;
-        Ok(executor.run(shard::run(launch, orders, started)))
+        executor.run(shard::run(launch, orders, started))
     };
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))

@@ -24,11 +24,13 @@ use crate::rsa::KeyPair;
 pub(crate) use self::bell::Bell;
 pub(crate) use self::decryptor::{Decrypting, Decryptor};
 pub(crate) use self::snapshot::{RouteRef, Snapshot};
+pub(crate) use self::throttle::Throttle;
 
 mod bell;
 mod decryptor;
 mod entropy;
 mod snapshot;
+mod throttle;
 
 /// How often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -124,6 +126,9 @@ pub(crate) struct Shard {
     gate: Cell<Gate>,
     orders: Bell,
     panic: Cell<Option<(SocketAddr, Stage)>>,
+    failure: RefCell<Option<String>>,
+    /// Warnings about targets.
+    pub(crate) target_warnings: Throttle,
 }
 
 /// How far a shard's end has come.
@@ -137,14 +142,19 @@ pub(crate) enum Gate {
     Shut,
 }
 
-/// Runs a shard until it has drained.
-pub(crate) async fn run(launch: Launch, orders: Receiver<Command>, started: Sender<Started>) -> DrainReport {
+/// Runs a shard until it has drained, or until it can serve no more: then the error says why.
+pub(crate) async fn run(
+    launch: Launch,
+    orders: Receiver<Command>,
+    started: Sender<Started>,
+) -> Result<DrainReport, String> {
     let engine = match Engine::new(Settings::default()) {
         Ok(engine) => engine,
         Err(error) => {
+            let reason = error.to_string();
             // The starter waits for exactly one message.
             let _unheard = started.send(Err(error));
-            return DrainReport::default();
+            return Err(reason);
         }
     };
     let listeners = launch.listeners;
@@ -163,6 +173,8 @@ pub(crate) async fn run(launch: Launch, orders: Receiver<Command>, started: Send
         gate: Cell::new(Gate::Open),
         orders: Bell::default(),
         panic: Cell::default(),
+        failure: RefCell::default(),
+        target_warnings: Throttle::default(),
         engine: engine.clone(),
     });
     let pump = glommio::spawn_local({
@@ -271,6 +283,12 @@ impl Shard {
         self.panic.take()
     }
 
+    /// Ends the shard, because it can serve nobody new.
+    pub(crate) fn fail(&self, reason: String) {
+        self.failure.replace(Some(reason));
+        self.orders.ring();
+    }
+
     /// Takes orders and answers. Runs after every wake-up from another thread.
     fn wake(&self, orders: &Receiver<Command>) {
         self.desk.deliver();
@@ -303,8 +321,8 @@ impl Shard {
             .for_each(|(_, notifier)| notifier.notify());
     }
 
-    /// Hands counts over once a second, until the shard has drained.
-    async fn keep_house(&self) -> DrainReport {
+    /// Hands counts over once a second, until the shard has drained or failed.
+    async fn keep_house(&self) -> Result<DrainReport, String> {
         let mut seen = Stats::default();
         let mut next = self.engine.now() + HAND_OVER_INTERVAL;
         loop {
@@ -324,10 +342,10 @@ impl Shard {
             let left = self.admission.connections();
             if left == 0 || now >= deadline {
                 self.hand_over(&mut seen);
-                return DrainReport {
+                return Ok(DrainReport {
                     finished: present.saturating_sub(left),
                     cut: left,
-                };
+                });
             }
         }
     }

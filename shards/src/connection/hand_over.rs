@@ -2,14 +2,14 @@
 
 use passage_proto::packet::login::Clientbound;
 use passage_proto::proxy_header::{self, Addresses};
-use passage_proto::question::{LocalizeQuery, Message, Purpose};
+use passage_proto::question::{LocalizeQuery, Message, Purpose, Target};
 use passage_proto::session::Handoff;
 use passage_proto::text::{Text, keys};
 use passage_proto::version::Version;
 
 use super::{Connection, LINGER};
 use crate::dial::{DialError, dial};
-use crate::engine::RelayEnd;
+use crate::engine::RelayReport;
 use crate::outcome::Outcome;
 use crate::shard::RouteRef;
 
@@ -30,9 +30,8 @@ impl Connection {
             seat,
             ..
         } = self;
-        record.handed_over(&handoff.target);
-        record.log(Outcome::Relayed(RelayEnd::ClientClosed), session.facts());
-        let on_end = move |report: crate::engine::RelayReport| {
+        record.handed_over(&handoff.target, session.facts());
+        let on_end = move |report: RelayReport| {
             record.relay_closed(report.end, report.took);
             drop(seat);
         };
@@ -66,14 +65,7 @@ impl Connection {
     async fn apologise(mut self, handoff: &Handoff, error: &DialError) {
         let target = &handoff.target;
         self.record.unreachable(target);
-        tracing::warn!(
-            target: "passage::connection",
-            client_ip = %self.session.facts().client.ip(),
-            target_identifier = target.identifier,
-            target_address = %format_args!("{}:{}", target.host, target.port),
-            %error,
-            "Target cannot be reached"
-        );
+        self.warn(target, error);
         let login = self
             .session
             .facts()
@@ -102,5 +94,19 @@ impl Connection {
         } = self;
         record.ended(Outcome::Unreachable, session.facts());
         socket.finish(LINGER);
+    }
+    fn warn(&self, target: &Target, error: &DialError) {
+        let Some(withheld) = self.shard.target_warnings.pass(self.shard.engine.now()) else {
+            return;
+        };
+        tracing::warn!(
+            target: "passage::connection",
+            client_ip = %self.session.facts().client.ip(),
+            target_identifier = target.identifier,
+            target_address = %format_args!("{}:{}", target.host, target.port),
+            %error,
+            withheld,
+            "Target cannot be reached"
+        );
     }
 }
