@@ -16,8 +16,6 @@ pub enum Place {
     },
     /// An environment variable.
     Environment(Arc<str>),
-    /// Nowhere: the value is a default.
-    Default,
 }
 
 impl Place {
@@ -37,7 +35,6 @@ impl fmt::Display for Place {
             Self::File { path, line: 0 } => f.write_str(path),
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Environment(name) => write!(f, "environment variable {name}"),
-            Self::Default => f.write_str("built-in default"),
         }
     }
 }

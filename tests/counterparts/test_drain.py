@@ -70,6 +70,18 @@ def test_an_idle_process_ends_at_once(signal_twice):
         assert passage.wait(5) == 0
 
 
+def test_a_second_signal_cuts_a_relay_at_once_but_a_burst_is_one_signal():
+    with Target(echo) as target, Passage(relay(target.port, None)) as passage:
+        with open_relay(passage) as client:
+            for _ in range(3):
+                passage.terminate()
+            time.sleep(1)
+            client.sendall(b"still here")
+            assert exactly(client, 10) == b"still here"
+            passage.terminate()
+            assert passage.wait(5) == 130
+
+
 def test_who_has_not_said_what_it_wants_is_sent_away():
     with Passage() as passage, passage.connect() as client:
         client.sendall(LOGIN[:5])
