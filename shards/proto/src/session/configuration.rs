@@ -89,7 +89,7 @@ impl Configuration {
                     client,
                     plan,
                     version,
-                    visit,
+                    mut visit,
                     extra,
                     ..
                 },
@@ -97,6 +97,9 @@ impl Configuration {
             ..
         } = self;
         let now = context.now.unix_seconds;
+        if let Some(traceparent) = context.traceparent.take() {
+            visit.set_traceparent(&traceparent);
+        }
         let mut send = |packet: Clientbound<'_>| context.send(|out| packet.encode(version, out));
         if let Some(keys) = plan.cookies {
             let cookie = AuthCookie::new(&profile, client.address, &target.identifier, extra, now);

@@ -31,6 +31,8 @@ pub(super) struct Context {
     pub(super) listening: Listening,
     /// The client's locale, once it has told us.
     pub(super) locale: Option<Box<str>>,
+    /// The trace that the visit goes on with after this conversation (W3C `traceparent`).
+    pub(super) traceparent: Option<Box<str>>,
     /// When the phase has something to do without input; what that is, the phase knows.
     pub(super) alarm: Option<Instant>,
     /// When the conversation ends, whatever its phase.
@@ -64,6 +66,7 @@ impl Context {
             inbox: Inbox::default(),
             listening: Listening::Deaf,
             locale: None,
+            traceparent: None,
             alarm: now.instant.checked_add(bounds.handshake),
             total: now.instant.checked_add(bounds.total),
             effect: None,

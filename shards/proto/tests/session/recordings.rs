@@ -156,6 +156,12 @@ fn logins() -> Vec<Recording> {
             World::transfer(),
             arrival(&alices_cookie()),
         ),
+        record("login_with_a_trace", traced(), login(770)),
+        record(
+            "transfer_with_a_trace_that_goes_on",
+            traced(),
+            arrival(&alices_cookie()),
+        ),
         record("transfer_with_cookies_unencrypted", cookies_in_clear(), {
             start(777, Intent::Transfer)
                 .session_cookie(Some(VISIT))
@@ -383,6 +389,14 @@ fn login_faults() -> Vec<Recording> {
                 .login_start("", Uuid::nil())
         }),
     ]
+}
+
+/// A shard that records the trace of what it does.
+fn traced() -> World {
+    World {
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"),
+        ..World::transfer()
+    }
 }
 
 /// A whole login of Alice's without cookies.

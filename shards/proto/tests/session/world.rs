@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) status: Option<Arc<StatusReply>>,
     pub(crate) profile: Option<Result<Profile, Refusal>>,
     pub(crate) target: Option<Result<Arc<Target>, Refusal>>,
+    /// The trace that the shard goes on with.
+    pub(crate) traceparent: Option<&'static str>,
     /// Whether disconnect messages get their words.
     pub(crate) speaks: bool,
     /// Whether questions are answered at all.
@@ -49,6 +51,7 @@ impl World {
             status: Some(status()),
             profile: None,
             target: None,
+            traceparent: None,
             speaks: true,
             answers: true,
         }
@@ -231,6 +234,9 @@ impl Run {
                 Effect::Ask(question) => self.world.answer(question),
                 Effect::Relay(_) | Effect::Close(_) => None,
             };
+            if let (Effect::Ask(Question::Choose(_)), Some(traceparent)) = (&effect, self.world.traceparent) {
+                self.session.set_traceparent(traceparent);
+            }
             self.transcript.effect(effect);
             if let Some(answer) = answer {
                 self.session.answer(answer, self.now());
