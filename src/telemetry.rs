@@ -53,6 +53,32 @@ pub struct Endpoint {
     pub token: Option<Token>,
 }
 
+/// What is exported, each to its own endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Counts and durations.
+    Metrics,
+    /// Spans.
+    Traces,
+}
+
+impl Signal {
+    /// Its name in configuration keys, paths and labels.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A Base64 `user:password`. Wiped when dropped and never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Zeroizing<String>);
@@ -79,10 +105,10 @@ impl fmt::Debug for Token {
 /// Why telemetry could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// `otel.metrics_endpoint` is no URL to post to. Holds what is wrong with it.
-    Endpoint(String),
-    /// `otel.metrics_token` cannot stand in a header.
-    Token,
+    /// The endpoint of this signal is no URL to post to. Holds what is wrong with it.
+    Endpoint(Signal, String),
+    /// The token of this signal cannot stand in a header.
+    Token(Signal),
     /// The system did not give us a thread.
     Thread(std::io::Error),
 }
@@ -90,13 +116,14 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoint(problem) => write!(
+            Self::Endpoint(signal, problem) => write!(
                 f,
-                "otel.metrics_endpoint {problem}; it has to be the whole URL that metrics are posted to, \
-                 such as https://otlp.example.net/v1/metrics"
+                "otel.{signal}_endpoint {problem}; it has to be the whole URL that {signal} are posted to, \
+                 such as https://otlp.example.net/v1/{signal}"
             ),
-            Self::Token => f.write_str(
-                "otel.metrics_token has characters that no HTTP header can carry; it has to be the Base64 \
+            Self::Token(signal) => write!(
+                f,
+                "otel.{signal}_token has characters that no HTTP header can carry; it has to be the Base64 \
                  form of `user:password`",
             ),
             Self::Thread(cause) => write!(f, "the telemetry thread could not be started: {cause}"),
@@ -108,7 +135,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Thread(cause) => Some(cause),
-            Self::Endpoint(_) | Self::Token => None,
+            Self::Endpoint(..) | Self::Token(_) => None,
         }
     }
 }
@@ -139,7 +166,7 @@ pub fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
     let export = match &settings.metrics {
         None => None,
         Some(endpoint) => {
-            let client = Client::new(endpoint)?;
+            let client = Client::new(Signal::Metrics, endpoint)?;
             let export = Export::new(client, &settings.environment, settings.metrics_interval);
             Some(export.map_err(StartError::Thread)?)
         }

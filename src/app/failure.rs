@@ -51,7 +51,7 @@ impl Failure {
         match self {
             Self::Config(_) | Self::Plan(_) => CONFIG,
             Self::Logs(logs::InitError::Filter { .. }) => CONFIG,
-            Self::Telemetry(telemetry::StartError::Endpoint(_) | telemetry::StartError::Token) => CONFIG,
+            Self::Telemetry(telemetry::StartError::Endpoint(..) | telemetry::StartError::Token(_)) => CONFIG,
             Self::Shards(StartError::Routes(_) | StartError::NoAddress) => CONFIG,
             Self::Shards(StartError::Address { .. }) => TEMPORARY,
             Self::Logs(_) | Self::Threads(_) | Self::Signals(_) | Self::Telemetry(_) | Self::Shards(_) => OS,

@@ -17,7 +17,7 @@ use ureq::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
-use super::{Endpoint, StartError};
+use super::{Endpoint, Signal, StartError};
 
 /// Longest time to look the collector's name up.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -40,6 +40,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// Posts to one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
+    signal: Signal,
     agent: Agent,
     url: Uri,
     authorization: Option<HeaderValue>,
@@ -48,7 +49,7 @@ pub(crate) struct Client {
 /// The collector has taken a post, though perhaps not all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// How many points it rejected.
+    /// How many points or spans it rejected.
     pub(crate) rejected: u64,
     /// What it says to that.
     pub(crate) message: String,
@@ -59,6 +60,8 @@ pub(crate) struct Taken {
 pub(crate) enum PostError {
     /// The collector answered with this status.
     Status {
+        /// What was posted.
+        signal: Signal,
         /// The status.
         status: StatusCode,
         /// The beginning of the answer, where it is text.
@@ -93,11 +96,16 @@ impl PostError {
 impl fmt::Display for PostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, text, .. } => {
+            Self::Status {
+                signal, status, text, ..
+            } => {
                 write!(f, "the collector answered {status}")?;
                 match status.as_u16() {
-                    401 | 403 => f.write_str(" (is otel.metrics_token right?)")?,
-                    404 => f.write_str(" (does the endpoint have its whole path, such as /v1/metrics?)")?,
+                    401 | 403 => write!(f, " (is otel.{signal}_token right?)")?,
+                    404 => write!(
+                        f,
+                        " (does the endpoint have its whole path, such as /v1/{signal}?)"
+                    )?,
                     300..=399 => f.write_str(" (redirects are not followed: the token would go along)")?,
                     _ => {}
                 }
@@ -120,13 +128,13 @@ impl Client {
     /// # Errors
     ///
     /// If the URL or the token cannot be used.
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, StartError> {
-        let url = parse(&endpoint.url).map_err(StartError::Endpoint)?;
+    pub(crate) fn new(signal: Signal, endpoint: &Endpoint) -> Result<Self, StartError> {
+        let url = parse(&endpoint.url).map_err(|problem| StartError::Endpoint(signal, problem))?;
         let authorization = match &endpoint.token {
             None => None,
             Some(token) => {
                 let basic = zeroize::Zeroizing::new(format!("Basic {}", token.expose().trim()));
-                let mut value = HeaderValue::from_str(&basic).map_err(|_| StartError::Token)?;
+                let mut value = HeaderValue::from_str(&basic).map_err(|_| StartError::Token(signal))?;
                 value.set_sensitive(true);
                 Some(value)
             }
@@ -146,6 +154,7 @@ impl Client {
             .timeout_connect(Some(CONNECT))
             .build();
         Ok(Self {
+            signal,
             agent: Agent::new_with_config(config),
             url,
             authorization,
@@ -180,6 +189,7 @@ impl Client {
         let retry_after = retry_after(response.headers());
         let text = answer_text(response.headers().clone(), response.body_mut());
         Err(PostError::Status {
+            signal: self.signal,
             status,
             text,
             retry_after,
@@ -219,7 +229,7 @@ fn compress(message: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// What a 2xx says. An answer that cannot be read is taken for one that says nothing.
+/// What a 2xx says; the answers to all signals have one shape on the wire. An answer that cannot be read is taken for one that says nothing.
 fn taken(headers: HeaderMap, body: &mut Body) -> Taken {
     if !content_type(&headers).contains("protobuf") {
         return Taken::default();

@@ -33,7 +33,7 @@ fn settings(url: String) -> Settings {
 
 /// Starts with the interval of the tests, which is shorter than operators may choose.
 fn start_quick(settings: &Settings) -> (Telemetry, Outlet) {
-    let client = Client::new(settings.metrics.as_ref().unwrap()).unwrap();
+    let client = Client::new(Signal::Metrics, settings.metrics.as_ref().unwrap()).unwrap();
     let export = Export::new(client, &settings.environment, INTERVAL)
         .unwrap()
         .with_interval(INTERVAL);
@@ -283,7 +283,7 @@ fn a_collector_that_asks_for_it_is_left_alone() {
 fn an_endpoint_that_does_not_speak_tls_is_an_error_and_no_panic() {
     let receiver = Receiver::start(Mode::Up);
     let url = receiver.url().replace("http:", "https:");
-    let client = Client::new(&Endpoint { url, token: None }).unwrap();
+    let client = Client::new(Signal::Metrics, &Endpoint { url, token: None }).unwrap();
     let error = client.post(b"", Duration::from_secs(2)).unwrap_err();
     assert!(
         error.is_passing() && error.to_string().starts_with("no answer: "),
@@ -461,10 +461,13 @@ fn nothing_is_exported_without_an_endpoint() {
 
 #[test]
 fn an_endpoint_that_is_none_is_refused_with_the_reason() {
-    let refused = |url: &str| match Client::new(&Endpoint {
-        url: url.into(),
-        token: None,
-    }) {
+    let refused = |url: &str| match Client::new(
+        Signal::Metrics,
+        &Endpoint {
+            url: url.into(),
+            token: None,
+        },
+    ) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("{url} is accepted"),
     };
@@ -472,22 +475,28 @@ fn an_endpoint_that_is_none_is_refused_with_the_reason() {
     assert!(refused("grpc://otlp.example.net:4317").contains("expected http or https"));
     assert!(refused("http://").contains("otel.metrics_endpoint"));
     let token = Some(Token::new("line\nbreak"));
-    let error = Client::new(&Endpoint {
-        url: "http://otlp.example.net".into(),
-        token: token.clone(),
-    })
+    let error = Client::new(
+        Signal::Metrics,
+        &Endpoint {
+            url: "http://otlp.example.net".into(),
+            token: token.clone(),
+        },
+    )
     .unwrap_err();
-    assert!(matches!(error, StartError::Token));
+    assert!(matches!(error, StartError::Token(Signal::Metrics)));
     assert!(!format!("{error} {token:?}").contains("break"));
 }
 
 #[test]
 fn a_log_line_about_the_endpoint_has_no_secrets() {
     let url = "https://user:secret@otlp.example.net:4318/v1/metrics?key=secret";
-    let client = Client::new(&Endpoint {
-        url: url.into(),
-        token: Some(Token::new("c2VjcmV0")),
-    })
+    let client = Client::new(
+        Signal::Metrics,
+        &Endpoint {
+            url: url.into(),
+            token: Some(Token::new("c2VjcmV0")),
+        },
+    )
     .unwrap();
     assert_eq!(client.endpoint(), "https://otlp.example.net:4318/v1/metrics");
     assert!(!format!("{client:?}").contains("c2VjcmV0"));

@@ -354,6 +354,7 @@ fn is_due(last: &mut Option<Instant>) -> bool {
 mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
+    use super::super::Signal;
     use super::*;
 
     #[derive(Clone, Default)]
@@ -389,6 +390,7 @@ mod tests {
             let mut complaints = Complaints::new("http://collector/v1/metrics".into());
             let status = ureq::http::StatusCode::UNAUTHORIZED;
             let error = PostError::Status {
+                signal: Signal::Metrics,
                 status,
                 text: "who are you?".into(),
                 retry_after: None,
