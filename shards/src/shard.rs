@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 use futures_lite::future;
+use glommio::timer::Timer;
 use passage_proto::session::{Bounds, ProxyExpectation, Stage};
 use passage_proto::{Entropy, Now};
 use slab::Slab;
@@ -37,6 +38,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How long the connections that were cut may take to notice.
 const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// See [`stay_awake`].
+const LIFELINE: Duration = Duration::from_millis(100);
 
 /// How old the wall clock may be; cookies have whole seconds.
 const WALL_CLOCK_AGE_MAX: Duration = Duration::from_millis(200);
@@ -181,6 +185,7 @@ pub(crate) async fn run(
         let engine = engine.clone();
         async move { engine.run().await }
     });
+    glommio::spawn_local(stay_awake()).detach();
     let decrypting = glommio::spawn_local({
         let shard = Rc::clone(&shard);
         async move { shard.decryptor.run().await }
@@ -204,6 +209,14 @@ pub(crate) async fn run(
     decrypting.cancel().await;
     drop(shard.meter.take());
     report
+}
+
+/// Bounds how long the executor may sleep by mistake while the engine's pump, which has a lifeline of its own, does not run:
+/// glommio 0.9 goes to sleep although tasks are ready if its preemption timer fires at the wrong moment.
+async fn stay_awake() {
+    loop {
+        Timer::new(LIFELINE).await;
+    }
 }
 
 fn waking(engine: &Engine) -> Arc<dyn Fn() + Send + Sync> {
