@@ -4,6 +4,7 @@
 
 pub mod echo;
 pub mod login;
+pub mod session_server;
 pub mod status;
 
 use std::io::{self, Read, Write};

@@ -94,6 +94,8 @@ enum Workload {
     Yardstick,
     /// Logins up to the Transfer packet
     Login,
+    /// The same, with every player looked up at a session server
+    LoginMojang,
     /// Logins of returning players
     Transfer,
     /// Messages, one under way on each relay
@@ -211,6 +213,7 @@ impl Bench<'_> {
             Workload::Status64 | Workload::Status512 => "status".to_owned(),
             Workload::Yardstick => "(status, epoll double)".to_owned(),
             Workload::Login => "login".to_owned(),
+            Workload::LoginMojang => "login, session server".to_owned(),
             Workload::Transfer => "transfer".to_owned(),
             Workload::Relay | Workload::RelayRate => format!("relay, {} B", self.args.bytes),
         }

@@ -3,6 +3,7 @@
 pub(crate) mod encryption;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -11,7 +12,9 @@ use uuid::Uuid;
 use self::encryption::{Cipher, Keys};
 use super::Hello;
 use super::relay::player_name;
+use crate::client::server_hash;
 use crate::cookie;
+use crate::double::session_server::SessionServer;
 use crate::drive::{Conversation, Flow, Progress};
 use crate::failure::{Failure, Kind};
 use crate::random::Random;
@@ -94,46 +97,54 @@ impl Flow for LoginFlow {
 
         // Without a source of its own, a connection to a loopback address comes from that address.
         let client = source.map_or(self.server, IpAddr::V4);
-        let name = if self.login.returns {
+        let returns = self.login.returns;
+        let name = if returns {
             format!("Back{:011x}", number >> 20)
         } else {
             claimed
         };
-        let passport = self
-            .login
-            .secret
-            .as_deref()
-            .filter(|_| self.login.returns)
-            .map(|secret| Passport {
-                session: cookie::session(id, &hello.host, hello.port),
-                authentication: cookie::authentication(secret, &name, id, client),
-            });
-        LoginConversation {
-            frames: Frames::default(),
-            login: Rc::clone(&self.login),
-            keys: Rc::clone(&self.keys),
-            random: Random::new(self.random.next_u64()),
-            cipher: None,
-            name,
-            passport,
-            stored: Stored::default(),
-            configuring: false,
+        let mut jar = Jar::new();
+        if let Some(secret) = self.login.secret.as_deref().filter(|_| returns) {
+            let session = cookie::session(id, &hello.host, hello.port);
+            jar.insert(cookie::SESSION.to_owned(), session);
+            let signed = cookie::authentication(secret, &name, id, client);
+            jar.insert(cookie::AUTHENTICATION.to_owned(), signed);
         }
+        let random = Random::new(self.random.next_u64());
+        let player = Player {
+            name,
+            jar,
+            joins: None,
+        };
+        LoginConversation::new(Rc::clone(&self.login), player, Rc::clone(&self.keys), random)
     }
 }
 
-/// Cookies that a returning player has.
+/// Cookies by their keys.
+pub(crate) type Jar = BTreeMap<String, Vec<u8>>;
+
+/// Who logs in.
 #[derive(Debug)]
-struct Passport {
-    session: Vec<u8>,
-    authentication: Vec<u8>,
+pub(crate) struct Player {
+    /// The name that the server has to end up with.
+    pub(crate) name: String,
+    /// Cookies from earlier visits.
+    pub(crate) jar: Jar,
+    /// Where the player joins before the answer to an encryption request that asks for it.
+    pub(crate) joins: Option<SessionServer>,
 }
 
-/// Cookies that the server stored.
-#[derive(Debug, Default)]
-struct Stored {
-    session: Option<Vec<u8>>,
-    authentication: Option<Vec<u8>>,
+/// What a login came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrival {
+    /// The name in login success.
+    pub(crate) name: String,
+    /// Whether the connection was encrypted.
+    pub(crate) encrypted: bool,
+    /// The cookies that were stored.
+    pub(crate) stored: Jar,
+    /// Host and port of the Transfer packet.
+    pub(crate) transferred: Option<(String, u16)>,
 }
 
 /// One login.
@@ -144,10 +155,8 @@ pub(crate) struct LoginConversation {
     keys: Rc<RefCell<Keys>>,
     random: Random,
     cipher: Option<Cipher>,
-    /// The name that the server has to end up with.
-    name: String,
-    passport: Option<Passport>,
-    stored: Stored,
+    player: Player,
+    arrival: Arrival,
     configuring: bool,
 }
 
@@ -189,6 +198,28 @@ impl Conversation for LoginConversation {
 }
 
 impl LoginConversation {
+    /// A login whose handshake and login start are on their way.
+    pub(crate) fn new(login: Rc<Login>, player: Player, keys: Rc<RefCell<Keys>>, random: Random) -> Self {
+        Self {
+            frames: Frames::default(),
+            login,
+            keys,
+            random,
+            cipher: None,
+            player,
+            arrival: Arrival::default(),
+            configuring: false,
+        }
+    }
+
+    /// What it came to, once it has finished.
+    pub(crate) fn arrive(self) -> Arrival {
+        Arrival {
+            encrypted: self.cipher.is_some(),
+            ..self.arrival
+        }
+    }
+
     /// A packet of the login state.
     fn log_in(&mut self, id: i32, mut body: Reader<'_>, output: &mut Vec<u8>) -> Result<Progress, Failure> {
         match id {
@@ -234,11 +265,7 @@ impl LoginConversation {
             _ if id == dialect.store_cookie => {
                 let key = body.string()?;
                 let payload = body.length_and_bytes()?.to_vec();
-                match key {
-                    cookie::SESSION => self.stored.session = Some(payload),
-                    cookie::AUTHENTICATION => self.stored.authentication = Some(payload),
-                    _ => {}
-                }
+                self.arrival.stored.insert(key.to_owned(), payload);
             }
             _ if id == dialect.transfer => return self.leave(body),
             _ => {}
@@ -250,10 +277,14 @@ impl LoginConversation {
         if self.cipher.is_some() {
             return Err(malformed("a second encryption request"));
         }
-        let (_server_id, key, token) = (body.string()?, body.length_and_bytes()?, body.length_and_bytes()?);
+        let server_id = body.string()?;
+        let (der, token) = (body.length_and_bytes()?, body.length_and_bytes()?);
         let mut secret = [0; 16];
         self.random.fill(&mut secret);
-        let key = self.keys.borrow_mut().read(key)?;
+        if let Some(session_server) = self.player.joins.as_ref().filter(|_| body.rest() == [1]) {
+            session_server.join(&self.player.name, &server_hash(server_id, &secret, der));
+        }
+        let key = self.keys.borrow_mut().read(der)?;
         let mut sealed = |bytes: &[u8]| {
             key.encrypt(bytes, &mut self.random)
                 .map_err(|error| malformed(&format!("a verify token {error}")))
@@ -277,10 +308,11 @@ impl LoginConversation {
         let dialect = Dialect::of(self.login.hello.protocol);
         let _id = body.bytes(16)?;
         let name = body.string()?;
-        if self.login.name == ExpectedName::Own && name != self.name {
-            let what = format!("{} was logged in as {name}", self.name);
+        if self.login.name == ExpectedName::Own && name != self.player.name {
+            let what = format!("{} was logged in as {name}", self.player.name);
             return Err(Failure::new(Kind::Mismatch, what));
         }
+        name.clone_into(&mut self.arrival.name);
         for _ in 0..body.varint()?.clamp(0, 16) {
             body.string()?;
             body.string()?;
@@ -307,11 +339,7 @@ impl LoginConversation {
 
     fn show_cookie(&mut self, id: i32, mut body: Reader<'_>, output: &mut Vec<u8>) -> Result<(), Failure> {
         let key = body.string()?.to_owned();
-        let payload = match (&self.passport, key.as_str()) {
-            (Some(passport), cookie::SESSION) => Some(passport.session.clone()),
-            (Some(passport), cookie::AUTHENTICATION) => Some(passport.authentication.clone()),
-            _ => None,
-        };
+        let payload = self.player.jar.get(&key).cloned();
         self.send(output, id, |answer| {
             put_bytes(answer, key.as_bytes());
             answer.push(u8::from(payload.is_some()));
@@ -328,15 +356,11 @@ impl LoginConversation {
         if host.is_empty() || !(1..=65_535).contains(&port) {
             return Err(malformed(&format!("a transfer to {host:?} port {port}")));
         }
-        let missing = |what: &str| Failure::new(Kind::Mismatch, format!("transferred without {what}"));
-        let session = self
-            .stored
-            .session
-            .as_deref()
-            .ok_or_else(|| missing(cookie::SESSION))?;
+        self.arrival.transferred = Some((host.to_owned(), u16::try_from(port).unwrap_or(0)));
+        let session = self.stored(cookie::SESSION)?;
         let visit = cookie::read_session(session)?;
-        if let Some(passport) = &self.passport
-            && cookie::read_session(&passport.session)? != visit
+        if let Some(before) = self.player.jar.get(cookie::SESSION)
+            && cookie::read_session(before)? != visit
         {
             return Err(Failure::new(
                 Kind::Mismatch,
@@ -346,19 +370,22 @@ impl LoginConversation {
         let Some(secret) = &self.login.secret else {
             return Ok(Progress::Finished);
         };
-        let signed = self
-            .stored
-            .authentication
-            .as_deref()
-            .ok_or_else(|| missing(cookie::AUTHENTICATION))?;
-        let name = cookie::read_authentication(secret, signed)?;
-        if self.login.name == ExpectedName::Own && name != self.name {
-            return Err(Failure::new(
-                Kind::Mismatch,
-                format!("{} got a cookie for {name}", self.name),
-            ));
+        let name = cookie::read_authentication(secret, self.stored(cookie::AUTHENTICATION)?)?;
+        if name != self.arrival.name {
+            let what = format!("{} got a cookie for {name}", self.arrival.name);
+            return Err(Failure::new(Kind::Mismatch, what));
         }
         Ok(Progress::Finished)
+    }
+
+    /// A cookie that has to be there by now.
+    fn stored(&self, key: &str) -> Result<&[u8], Failure> {
+        let missing = || Failure::new(Kind::Mismatch, format!("transferred without {key}"));
+        self.arrival
+            .stored
+            .get(key)
+            .map(Vec::as_slice)
+            .ok_or_else(missing)
     }
 
     /// Appends a packet, encrypted once encryption is on.
