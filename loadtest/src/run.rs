@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use passage_loadtest::double::Double;
 use passage_loadtest::double::echo::Echo;
+use passage_loadtest::double::session_server::SessionServer;
 use passage_loadtest::flow::idle::Stage;
 use passage_loadtest::flow::login::{ExpectedName, Login, Until};
 use passage_loadtest::flow::{Hello, Work};
@@ -22,7 +23,7 @@ use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
 use serde_json::{Value, json};
 
-use self::config::{LOGIN_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST};
+use self::config::{LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST};
 use self::duel::{Duel, Rounds};
 use self::peer::PeerKind;
 use self::process::{Cpus, Process};
@@ -143,12 +144,14 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
     }
     let files = pin::raise_file_limit();
     let echo = Double::start(Echo, cpus.load)?;
+    let session_server = Double::start(SessionServer::of_everybody(), cpus.load)?;
     let bench = Bench {
         args,
         passage,
         cpus,
         files,
         echo,
+        session_server,
     };
     let mut results = Results {
         outcomes: Vec::new(),
@@ -179,6 +182,7 @@ struct Bench<'a> {
     cpus: Cpus,
     files: usize,
     echo: Double,
+    session_server: Double,
 }
 
 impl Bench<'_> {
@@ -228,10 +232,10 @@ impl Bench<'_> {
         let status = || Work::Status {
             hello: hello(STATUS_HOST),
         };
-        let login = |returns| {
+        let login = |host: &str, returns| {
             let secret = Some(SECRET.as_bytes().to_vec());
             Work::Login(Login {
-                hello: hello(LOGIN_HOST),
+                hello: hello(host),
                 secret,
                 returns,
                 until: Until::Transfer,
@@ -260,8 +264,9 @@ impl Bench<'_> {
             Workload::IdleRelay => (idle(RELAY_HOST, Stage::Relay), closed(idle_relays), idle_relays),
             Workload::Status64 | Workload::Yardstick => (status(), closed(64), 0),
             Workload::Status512 => (status(), closed(512), 0),
-            Workload::Login => (login(false), closed(64), 0),
-            Workload::Transfer => (login(true), closed(64), 0),
+            Workload::Login => (login(LOGIN_HOST, false), closed(64), 0),
+            Workload::LoginMojang => (login(MOJANG_HOST, false), closed(64), 0),
+            Workload::Transfer => (login(LOGIN_HOST, true), closed(64), 0),
             Workload::Relay => (relay(), closed(relays), relays),
             Workload::RelayRate => (
                 relay(),
@@ -293,7 +298,7 @@ impl Bench<'_> {
     }
 
     fn start_passage(&self) -> io::Result<Process> {
-        let files = PassageFiles::write(self.echo.address())?;
+        let files = PassageFiles::write(self.echo.address(), self.session_server.address())?;
         process::start_passage(&self.passage, files, &self.cpus)
     }
 

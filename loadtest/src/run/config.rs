@@ -10,6 +10,8 @@ use tempfile::TempDir;
 pub(super) const STATUS_HOST: &str = "status.loadtest";
 /// Host name of the route that transfers.
 pub(super) const LOGIN_HOST: &str = "transfer.loadtest";
+/// Host name of the route that transfers those whom the session server knows.
+pub(super) const MOJANG_HOST: &str = "mojang.loadtest";
 /// Host name of the route that relays.
 pub(super) const RELAY_HOST: &str = "relay.loadtest";
 /// Signs the cookies of the measured server; no other ever has it.
@@ -24,11 +26,14 @@ pub(super) struct PassageFiles {
 }
 
 impl PassageFiles {
-    /// Writes the configuration of a Passage that relays and transfers to `target`.
-    pub(super) fn write(target: SocketAddr) -> io::Result<Self> {
+    /// Writes the configuration of a Passage that relays and transfers to `target` and asks `session_server`.
+    pub(super) fn write(target: SocketAddr, session_server: SocketAddr) -> io::Result<Self> {
         let directory = TempDir::with_prefix("passage-loadtest-")?;
         let address = free_address()?;
-        std::fs::write(directory.path().join("passage.toml"), passage(address, target))?;
+        std::fs::write(
+            directory.path().join("passage.toml"),
+            passage(address, target, session_server),
+        )?;
         Ok(Self { directory, address })
     }
 
@@ -49,7 +54,7 @@ pub(super) fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// One shard, no limits in the way: what is measured is the work, not its refusal.
-fn passage(address: SocketAddr, target: SocketAddr) -> String {
+fn passage(address: SocketAddr, target: SocketAddr, session_server: SocketAddr) -> String {
     format!(
         r#"address = "{address}"
 auth_secret = "{SECRET}"
@@ -85,6 +90,14 @@ hostname = "{LOGIN_HOST}"
 mode = "transfer"
 [routes.authentication]
 type = "disabled"
+
+[[routes]]
+hostname = "{MOJANG_HOST}"
+mode = "transfer"
+[routes.authentication]
+type = "mojang"
+url = "http://{session_server}"
+concurrency = 64
 
 [[routes]]
 hostname = "{RELAY_HOST}"
