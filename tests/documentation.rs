@@ -135,12 +135,16 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
     };
     for (table, keys) in &documented {
         let known = known_keys(table);
-        for key in known.difference(keys).filter(|key| !elsewhere(table, key)) {
-            panic!("[{table}] {key} is not documented");
-        }
-        for key in keys.difference(&known) {
-            panic!("[{table}] {key} is documented, and the program does not know it");
-        }
+        let missing: Vec<_> = known
+            .difference(keys)
+            .filter(|key| !elsewhere(table, key))
+            .collect();
+        assert!(missing.is_empty(), "[{table}] {missing:?} are not documented");
+        let unknown: Vec<_> = keys.difference(&known).collect();
+        assert!(
+            unknown.is_empty(),
+            "[{table}] {unknown:?} are documented, and the program does not know them"
+        );
     }
 }
 
