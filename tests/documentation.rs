@@ -28,7 +28,7 @@ fn document() -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The rows of all tables; those under a heading such as "## `[rate_limiter]`" belong to that table of the file.
+/// The rows of all tables; those under a heading such as "## `[rate_limiter]`" belong to that table.
 fn rows() -> Vec<Row> {
     let mut table = String::new();
     let mut rows = Vec::new();

@@ -18,8 +18,8 @@ export const VERSIONS = minecraft.supportedVersions.map(name => (
 
 /**
  * A client that logs in to `port` and records what it gets. Options beside those of the library: `cookies`, a
- * Map that answers cookie requests and takes stored cookies; `transferred`, whether the handshake's intent is 3;
- * `account`, `{ id, name, sessionServer }`, who announces each login at that session server.
+ * Map that answers cookie requests and takes stored cookies; `transferred`, whether it says that it was sent
+ * here; `account`, `{ id, name, sessionServer }`, who announces each login at that session server.
  */
 export function createPlayer (options) {
   const { port, name, version, host, cookies = new Map(), transferred, account, ...more } = options

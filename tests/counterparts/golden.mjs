@@ -4,7 +4,8 @@
 //   npm ci && node golden.mjs            writes shards/proto/tests/golden/golden.json
 //   npm ci && node golden.mjs --check    fails if that file is not what this script would write
 //
-// The same values stand in shards/proto/tests/golden.rs; a packet is found there by its phase, direction and case.
+// The same values stand in shards/proto/tests/golden.rs; a packet is found there by its phase, direction and
+// case.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

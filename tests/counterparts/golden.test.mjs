@@ -4,5 +4,6 @@ import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 
 test('golden.json is what minecraft-protocol writes', { timeout: 120_000 }, () => {
-  execFileSync(process.execPath, [new URL('golden.mjs', import.meta.url).pathname, '--check'], { stdio: 'inherit' })
+  const script = new URL('golden.mjs', import.meta.url).pathname
+  execFileSync(process.execPath, [script, '--check'], { stdio: 'inherit' })
 })
