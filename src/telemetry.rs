@@ -60,6 +60,8 @@ pub enum Signal {
     Metrics,
     /// Spans.
     Traces,
+    /// Log records.
+    Logs,
 }
 
 impl Signal {
@@ -69,6 +71,7 @@ impl Signal {
         match self {
             Self::Metrics => "metrics",
             Self::Traces => "traces",
+            Self::Logs => "logs",
         }
     }
 }

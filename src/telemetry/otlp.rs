@@ -1,5 +1,6 @@
 //! The way to the collector: OTLP over HTTP, one compressed protobuf body a post.
 
+mod complaints;
 pub(crate) mod message;
 #[cfg(test)]
 pub(crate) mod receiver;
@@ -17,6 +18,7 @@ use ureq::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
+pub(crate) use self::complaints::Complaints;
 use super::{Endpoint, Signal, StartError};
 
 /// Longest time to look the collector's name up.
@@ -49,7 +51,7 @@ pub(crate) struct Client {
 /// The collector has taken a post, though perhaps not all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// How many points or spans it rejected.
+    /// How many points, spans or records it rejected.
     pub(crate) rejected: u64,
     /// What it says to that.
     pub(crate) message: String,
@@ -139,23 +141,9 @@ impl Client {
                 Some(value)
             }
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_idle_connections(1)
-            .user_agent(concat!("passage/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(RESOLVE))
-            .timeout_connect(Some(CONNECT))
-            .build();
         Ok(Self {
             signal,
-            agent: Agent::new_with_config(config),
+            agent: agent(),
             url,
             authorization,
         })
@@ -209,6 +197,26 @@ impl Client {
     }
 }
 
+/// Posts without ever waiting for a collector longer than our bounds, and without following it elsewhere.
+#[must_use]
+pub(crate) fn agent() -> Agent {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_idle_connections(1)
+        .user_agent(concat!("passage/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(RESOLVE))
+        .timeout_connect(Some(CONNECT))
+        .build();
+    Agent::new_with_config(config)
+}
+
 fn parse(url: &str) -> Result<Uri, String> {
     let url = url.trim();
     match url.split_once("://") {
@@ -223,13 +231,19 @@ fn parse(url: &str) -> Result<Uri, String> {
     Ok(uri)
 }
 
-fn compress(message: &[u8]) -> std::io::Result<Vec<u8>> {
+/// The body as gzip.
+///
+/// # Errors
+///
+/// If the encoder fails, which it does not in memory.
+pub(crate) fn compress(message: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 4 + 64), Compression::fast());
     encoder.write_all(message)?;
     encoder.finish()
 }
 
-/// What a 2xx says; the answers to all signals have one shape on the wire. An answer that cannot be read is taken for one that says nothing.
+/// What a 2xx says; the answers to all signals have one shape on the wire. An answer that cannot be read is
+/// taken for one that says nothing.
 fn taken(headers: HeaderMap, body: &mut Body) -> Taken {
     if !content_type(&headers).contains("protobuf") {
         return Taken::default();
@@ -248,7 +262,9 @@ fn taken(headers: HeaderMap, body: &mut Body) -> Taken {
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// What `Retry-After` says, as far as it is in seconds.
+#[must_use]
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(header::RETRY_AFTER)?
         .to_str()
@@ -259,7 +275,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
-fn answer_text(headers: HeaderMap, body: &mut Body) -> String {
+/// The beginning of an answer, if it is text.
+#[must_use]
+pub(crate) fn answer_text(headers: HeaderMap, body: &mut Body) -> String {
     let kind = content_type(&headers);
     if !kind.starts_with("text/") && !kind.contains("json") {
         return String::new();

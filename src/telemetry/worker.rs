@@ -16,14 +16,11 @@ use passage_shards::metrics::{Deltas, RequestType};
 use tracing::{info, warn};
 
 use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
-use super::otlp::{self, Client, PostError, Taken, message};
-use super::{Flush, logs};
+use super::otlp::{self, Client, Complaints, PostError, Taken, message};
+use super::{Flush, Signal, logs};
 
 /// Shortest time between two exports.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
-
-/// How often a lasting failure is warned about.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// First pause between two tries of the last export; each further one is twice as long.
 const LAST_EXPORT_BACKOFF: Duration = Duration::from_millis(200);
@@ -61,7 +58,7 @@ impl Export {
     pub(crate) fn new(client: Client, environment: &str, interval: Duration) -> io::Result<Self> {
         let courier = Courier::start(client.clone())?;
         Ok(Self {
-            complaints: Complaints::new(client.endpoint()),
+            complaints: Complaints::new(Signal::Metrics, client.endpoint()),
             client,
             courier,
             resource: message::resource(environment),
@@ -251,7 +248,7 @@ impl Worker {
             export_failures: self
                 .export
                 .as_ref()
-                .map_or(0, |export| export.complaints.failures),
+                .map_or(0, |export| export.complaints.failures()),
         }
     }
 }
@@ -293,134 +290,5 @@ impl Courier {
 
     fn arrived(&mut self) {
         self.under_way = false;
-    }
-}
-
-/// Warns about failures: at the first one, then once in a while with how many there were, and when it is
-/// over.
-struct Complaints {
-    endpoint: String,
-    failures: u64,
-    in_a_row: u64,
-    warned: Option<Instant>,
-    warned_of_rejection: Option<Instant>,
-}
-
-impl Complaints {
-    fn new(endpoint: String) -> Self {
-        Self {
-            endpoint,
-            failures: 0,
-            in_a_row: 0,
-            warned: None,
-            warned_of_rejection: None,
-        }
-    }
-
-    fn failed(&mut self, error: &PostError) {
-        self.failures += 1;
-        self.in_a_row += 1;
-        if is_due(&mut self.warned) {
-            let (endpoint, failures) = (&self.endpoint, self.in_a_row);
-            warn!(endpoint, failures, cause = %error, "metrics were not exported; they go along next time");
-        }
-    }
-
-    fn taken(&mut self, taken: &Taken) {
-        let endpoint = &self.endpoint;
-        if self.in_a_row > 0 {
-            info!(endpoint, failures = self.in_a_row, "metrics are exported again");
-        }
-        (self.in_a_row, self.warned) = (0, None);
-        if taken.rejected > 0 && is_due(&mut self.warned_of_rejection) {
-            let (rejected, cause) = (taken.rejected, &taken.message);
-            warn!(
-                endpoint,
-                rejected, cause, "the collector rejected a part of the metrics"
-            );
-        }
-    }
-}
-
-fn is_due(last: &mut Option<Instant>) -> bool {
-    let due = last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
-    if due {
-        *last = Some(Instant::now());
-    }
-    due
-}
-
-#[cfg(test)]
-mod tests {
-    use tracing_subscriber::fmt::MakeWriter;
-
-    use super::super::Signal;
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
-
-    #[test]
-    fn a_lasting_failure_is_told_once_with_endpoint_and_cause_and_its_end_too() {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(lines.clone())
-            .with_ansi(false)
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let mut complaints = Complaints::new("http://collector/v1/metrics".into());
-            let status = ureq::http::StatusCode::UNAUTHORIZED;
-            let error = PostError::Status {
-                signal: Signal::Metrics,
-                status,
-                text: "who are you?".into(),
-                retry_after: None,
-            };
-            (0..100).for_each(|_| complaints.failed(&error));
-            (0..10).for_each(|_| complaints.taken(&Taken::default()));
-            (0..10).for_each(|_| {
-                complaints.taken(&Taken {
-                    rejected: 3,
-                    message: "too many".into(),
-                })
-            });
-            assert_eq!(complaints.failures, 100);
-        });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let [failed, again, rejected] = text.lines().collect::<Vec<_>>()[..] else {
-            panic!("{text}")
-        };
-        assert!(
-            failed.contains("WARN") && failed.contains("endpoint=\"http://collector/v1/metrics\""),
-            "{failed}"
-        );
-        assert!(
-            failed.contains("401 Unauthorized (is otel.metrics_token right?): who are you?"),
-            "{failed}"
-        );
-        assert!(
-            again.contains("INFO") && again.contains("failures=100"),
-            "{again}"
-        );
-        assert!(rejected.contains("rejected=3 cause=\"too many\""), "{rejected}");
     }
 }
