@@ -1,4 +1,5 @@
-//! A plain TCP relay on the engine: `relay LISTEN TARGET [CPU]`. What the engine costs alone, to compare it with other proxies.
+//! A plain TCP relay on the engine: `relay LISTEN TARGET [CPU]`. What the engine costs alone, to compare it
+//! with other proxies.
 
 use std::cell::RefCell;
 use std::error::Error;

@@ -1,12 +1,13 @@
 //! The I/O engine: one raw io_uring per shard, owned by one task of the executor.
 //!
-//! [`Engine::run`] is that task, the pump. Each turn it submits what was asked for, waits for completions, lets them change
-//! the state (`core`), and then wakes tasks and runs callbacks; see the modules for the parts.
+//! [`Engine::run`] is that task, the pump. Each turn it submits what was asked for, waits for completions,
+//! lets them change the state (`core`), and then wakes tasks and runs callbacks; see the modules for the
+//! parts.
 //!
-//! Architecture invariants. Memory and descriptors that an operation uses belong to a slot, and a slot lives until its last
-//! operation has completed: futures may be dropped at any time. No foreign code runs while the core is borrowed. Receive
-//! buffers belong to the shard: whoever cannot use received bytes at once copies them and gives the buffer back, so that slow
-//! peers and tasks cannot starve the others.
+//! Architecture invariants. Memory and descriptors that an operation uses belong to a slot, and a slot lives
+//! until its last operation has completed: futures may be dropped at any time. No foreign code runs while the
+//! core is borrowed. Receive buffers belong to the shard: whoever cannot use received bytes at once copies
+//! them and gives the buffer back, so that slow peers and tasks cannot starve the others.
 
 mod buffers;
 mod calls;
@@ -20,6 +21,7 @@ mod relay;
 mod ring;
 mod slot;
 mod socket;
+mod stream;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -114,7 +116,8 @@ impl Engine {
         })
     }
 
-    /// Tries io_uring with a tiny engine, before any executor exists: glommio panics where io_uring is forbidden.
+    /// Tries io_uring with a tiny engine, before any executor exists: glommio panics where io_uring is
+    /// forbidden.
     ///
     /// # Errors
     ///
@@ -129,8 +132,8 @@ impl Engine {
         Self::new(settings).map(drop)
     }
 
-    /// Begins the end, so that [`run`](Self::run) ends: closes listeners, aborts relays, ends lingering, and lets every
-    /// operation on a [`Socket`] fail. `run` goes on until the tasks have dropped their sockets.
+    /// Begins the end, so that [`run`](Self::run) ends: closes listeners, aborts relays, ends lingering, and
+    /// lets every operation on a [`Socket`] fail. `run` goes on until the tasks have dropped their sockets.
     pub fn stop(&self) {
         self.with(Core::stop);
     }
@@ -147,14 +150,16 @@ impl Engine {
         RemoteWaker::new(self.shared.signal.clone())
     }
 
-    /// Sets what runs on the shard after a [`RemoteWaker::wake`]; it drains the shard's mailbox. May call the engine.
+    /// Sets what runs on the shard after a [`RemoteWaker::wake`]; it drains the shard's mailbox. May call the
+    /// engine.
     pub fn on_wake(&self, callback: Box<dyn FnMut()>) {
         *self.shared.on_wake.borrow_mut() = Some(Rc::new(RefCell::new(callback)));
     }
 
     /// Waits until `deadline`, coarsely: some tens of milliseconds late at most, never early. Cancel-safe.
     ///
-    /// Use this and not the executor's timers: while the engine waits in its ring the executor does not look at its own.
+    /// Use this and not the executor's timers: while the engine waits in its ring the executor does not look
+    /// at its own.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         Sleep {
             engine: self.clone(),
@@ -165,9 +170,10 @@ impl Engine {
 
     /// Relays bytes both ways until both directions ended, a side fails, or nothing moved for `idle`.
     ///
-    /// `first` goes to the target before anything else, then what the client has sent in the meantime. The end of one
-    /// side's stream is passed on once everything before it is. When a side breaks, what came from it is still delivered.
-    /// `on_end` runs exactly once, when the engine has let go of both sockets (they may linger); it may call the engine.
+    /// `first` goes to the target before anything else, then what the client has sent in the meantime. The
+    /// end of one side's stream is passed on once everything before it is. When a side breaks, what came from
+    /// it is still delivered. `on_end` runs exactly once, when the engine has let go of both sockets (they
+    /// may linger); it may call the engine.
     pub fn relay(
         &self,
         client: Socket,
@@ -185,7 +191,8 @@ impl Engine {
         self.with(Core::abort_relays);
     }
 
-    /// Descriptors that the engine holds open now, listeners and sockets that linger included: what admission has to count.
+    /// Descriptors that the engine holds open now, listeners and sockets that linger included: what admission
+    /// has to count.
     #[must_use]
     pub fn open_sockets(&self) -> usize {
         self.shared.core.borrow().slots.open()
@@ -204,8 +211,8 @@ impl Engine {
         }
     }
 
-    /// The longest turn since the last call: from the end of one wait to the beginning of the next, and so how late the shard
-    /// may have been for anybody.
+    /// The longest turn since the last call: from the end of one wait to the beginning of the next, and so
+    /// how late the shard may have been for anybody.
     #[must_use]
     pub fn take_lag(&self) -> Duration {
         self.with(|core| std::mem::take(&mut core.lag))

@@ -1,8 +1,9 @@
 //! Starts, pins, names and joins the executors.
 //!
-//! Everything that can be wrong in the environment is found out on the caller's thread, before any executor exists:
-//! glommio panics where io_uring is forbidden, and a taken port is an ordinary error. A shard that ends without being
-//! asked is reported on [`Shards::exits`]; the others go on, and whoever runs them decides.
+//! Everything that can be wrong in the environment is found out on the caller's thread, before any executor
+//! exists: glommio panics where io_uring is forbidden, and a taken port is an ordinary error. A shard that
+//! ends without being asked is reported on [`Shards::exits`]; the others go on, and whoever runs them
+//! decides.
 
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,8 +32,9 @@ mod start_error;
 /// Memory for glommio's own I/O, which the shards do not use; its default of 10 MiB would be resident.
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
-/// How long glommio lets tasks run before it looks at its own rings, where nothing of ours happens. Not short: a shard that
-/// loses its CPU for this long at the wrong moment is put to sleep although it has work (see the engine's pump).
+/// How long glommio lets tasks run before it looks at its own rings, where nothing of ours happens. Not
+/// short: a shard that loses its CPU for this long at the wrong moment is put to sleep although it has work
+/// (see the engine's pump).
 const PREEMPT_TIMER: Duration = Duration::from_millis(100);
 
 /// How long a shard may take to start.
@@ -48,8 +50,8 @@ const END_GRACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 ///
-/// Whatever the environment lacks, an address that cannot be listened on, or routes that cannot be used. Nothing is left
-/// running then.
+/// Whatever the environment lacks, an address that cannot be listened on, or routes that cannot be used.
+/// Nothing is left running then.
 pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
     Engine::probe().map_err(StartError::Engine)?;
     let cpus = affinity::allowed_cpus()?;
@@ -153,8 +155,8 @@ impl Shards {
         self.workers.iter().all(|worker| !worker.thread.is_finished())
     }
 
-    /// Where a shard that ends without being asked is reported, at most once each. Its connections are lost and its
-    /// share of new ones would be; the process is best ended.
+    /// Where a shard that ends without being asked is reported, at most once each. Its connections are lost
+    /// and its share of new ones would be; the process is best ended.
     #[must_use]
     pub fn exits(&self) -> &Receiver<ShardExit> {
         &self.exits
@@ -165,14 +167,16 @@ impl Shards {
         self.order(|| Command::SwapRoutes(Arc::clone(routes)));
     }
 
-    /// Closes the listeners, lets logins finish and relays drain until `deadline`, then ends what is left and joins
-    /// the threads. A shard that does not end soon after the deadline is left behind, its connections counted nowhere.
+    /// Closes the listeners, lets logins finish and relays drain until `deadline`, then ends what is left and
+    /// joins the threads. A shard that does not end soon after the deadline is left behind, its connections
+    /// counted nowhere.
     pub fn drain(self, deadline: Instant) -> DrainReport {
         self.order(|| Command::Drain { deadline });
         let patience = deadline.max(Instant::now()) + END_GRACE;
         let mut report = DrainReport::default();
         loop {
-            // A shard that died before may have been reported to somebody else: its thread has ended all the same.
+            // A shard that died before may have been reported to somebody else: its thread has ended all the
+            // same.
             let has_ended = self.workers.iter().all(|worker| worker.thread.is_finished());
             match self.exits.recv_timeout(EXIT_POLL) {
                 Ok(ShardExit { end: Ok(one), .. }) => {

@@ -23,7 +23,8 @@ pub(super) struct Buffers {
     leased: u16,
 }
 
-/// Received bytes in a buffer that is ours for now. Not `Clone`: whoever holds it is the only one who may look.
+/// Received bytes in a buffer that is ours for now. Not `Clone`: whoever holds it is the only one who may
+/// look.
 pub(super) struct Lease {
     at: NonNull<u8>,
     len: u16,
@@ -31,14 +32,15 @@ pub(super) struct Lease {
 }
 
 impl Buffers {
-    /// Maps `count` (a power of two) buffers of `bytes` each and gives them to the ring. They must be dropped after it.
+    /// Maps `count` (a power of two) buffers of `bytes` each and gives them to the ring. They must be dropped
+    /// after it.
     pub(super) fn register(ring: &IoUring, count: u16, bytes: u16) -> io::Result<Self> {
         let count = count.next_power_of_two();
         let descriptors = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Mapping::new(usize::from(count) * usize::from(bytes))?;
         let address = descriptors.at.as_ptr() as u64;
-        // SAFETY: `descriptors` is page-aligned, as long as `count` entries, and lives until after the ring: it is unmapped
-        // in our drop, and the engine's core drops the ring first.
+        // SAFETY: `descriptors` is page-aligned, as long as `count` entries, and lives until after the ring:
+        // it is unmapped in our drop, and the engine's core drops the ring first.
         unsafe {
             ring.submitter()
                 .register_buf_ring_with_flags(address, count, GROUP, 0)?
@@ -57,8 +59,8 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Takes the buffer `id` that a completion named, with `len` received bytes in it. The caller vouches that it was named
-    /// once since it was last given back, which is what the kernel guarantees.
+    /// Takes the buffer `id` that a completion named, with `len` received bytes in it. The caller vouches
+    /// that it was named once since it was last given back, which is what the kernel guarantees.
     pub(super) fn lease(&mut self, id: u16, len: usize) -> Lease {
         assert!(
             id < self.count && len <= usize::from(self.bytes),
@@ -108,9 +110,10 @@ impl Buffers {
     fn offer(&mut self, id: u16) {
         let address = self.address(id).as_ptr() as u64;
         let first: *mut BufRingEntry = self.descriptors.at.as_ptr().cast();
-        // SAFETY: the masked index lies within the mapped descriptors, which the kernel reads only up to the tail that is
-        // published below; the mapping was zeroed, which is a valid entry. The tail overlays the first entry's reserved
-        // field, which the setters leave alone; it is aligned for, and only ever accessed as, an atomic.
+        // SAFETY: the masked index lies within the mapped descriptors, which the kernel reads only up to the
+        // tail that is published below; the mapping was zeroed, which is a valid entry. The tail overlays the
+        // first entry's reserved field, which the setters leave alone; it is aligned for, and only ever
+        // accessed as, an atomic.
         unsafe {
             let entry = &mut *first.add(usize::from(self.tail & (self.count - 1)));
             entry.set_addr(address);
@@ -134,8 +137,8 @@ impl Drop for Buffers {
 
 impl Lease {
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: the kernel wrote these bytes before the completion, does not touch the buffer until it is given back,
-        // which consumes the lease, and the memory is not unmapped while leases are out.
+        // SAFETY: the kernel wrote these bytes before the completion, does not touch the buffer until it is
+        // given back, which consumes the lease, and the memory is not unmapped while leases are out.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), usize::from(self.len)) }
     }
 

@@ -33,18 +33,18 @@ impl fmt::Display for EngineError {
         match self {
             Self::Forbidden(error) => write!(
                 f,
-                "io_uring is forbidden here ({error}): set the sysctl kernel.io_uring_disabled to 0, and in a container \
-                 use a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
+                "io_uring is forbidden here ({error}): set the sysctl kernel.io_uring_disabled to 0, and in a \
+                 container use a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
             ),
             Self::KernelTooOld(error) => write!(
                 f,
-                "this kernel lacks an io_uring feature that is needed ({error}): run Linux 6.1 or later; a seccomp profile \
-                 that hides io_uring looks the same"
+                "this kernel lacks an io_uring feature that is needed ({error}): run Linux 6.1 or later; a \
+                 seccomp profile that hides io_uring looks the same"
             ),
             Self::MemoryLock(error) => write!(
                 f,
-                "not enough memory may be locked for io_uring ({error}): raise the limit to 8 MiB or more (ulimit -l 8192, \
-                 LimitMEMLOCK= in a systemd unit, --ulimit memlock= in a container)"
+                "not enough memory may be locked for io_uring ({error}): raise the limit to 8 MiB or more \
+                 (ulimit -l 8192, LimitMEMLOCK= in a systemd unit, --ulimit memlock= in a container)"
             ),
             Self::Io(doing, error) => write!(f, "could not {doing}: {error}"),
         }
@@ -58,6 +58,26 @@ impl std::error::Error for EngineError {
             | Self::KernelTooOld(error)
             | Self::MemoryLock(error)
             | Self::Io(_, error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EngineError;
+    use std::io;
+
+    #[test]
+    fn each_shortage_names_its_remedy() {
+        for (errno, remedy) in [
+            (libc::EPERM, "kernel.io_uring_disabled"),
+            (libc::ENOSYS, "Linux 6.1"),
+            (libc::EINVAL, "Linux 6.1"),
+            (libc::ENOMEM, "LimitMEMLOCK"),
+            (libc::EMFILE, "set up an io_uring"),
+        ] {
+            let error = EngineError::classify("set up an io_uring", io::Error::from_raw_os_error(errno));
+            assert!(error.to_string().contains(remedy), "{error}");
         }
     }
 }

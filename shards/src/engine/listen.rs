@@ -26,8 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub enum Accept {
     /// A connection. `TCP_NODELAY` is as on the listener. Dropping it closes it.
     Socket(OwnedFd),
-    /// Too few file descriptors, too little memory, or a connection that failed before it was accepted. The engine pauses
-    /// (10 ms to 1 s, longer each time in a row) and goes on by itself.
+    /// Too few file descriptors, too little memory, or a connection that failed before it was accepted. The
+    /// engine pauses (10 ms to 1 s, longer each time in a row) and goes on by itself.
     Transient(io::Error),
     /// The listener is of no use any more and was closed.
     Fatal(io::Error),
@@ -61,7 +61,8 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Stops accepting and closes the listening socket. Connections that were accepted before still reach the callback.
+    /// Stops accepting and closes the listening socket. Connections that were accepted before still reach the
+    /// callback.
     pub fn close(self) {
         drop(self);
     }
@@ -76,8 +77,8 @@ impl Drop for Listening {
 }
 
 impl Engine {
-    /// Accepts connections until [`Listening::close`] or a fatal error. The callback may call the engine and spawn; a panic
-    /// in it costs that one connection.
+    /// Accepts connections until [`Listening::close`] or a fatal error. The callback may call the engine and
+    /// spawn; a panic in it costs that one connection.
     pub fn listen(&self, listener: TcpListener, on_accept: Box<dyn FnMut(Accept)>) -> Listening {
         let on_accept: OnAccept = Rc::new(RefCell::new(on_accept));
         let acceptor = Acceptor {
@@ -153,7 +154,8 @@ impl Core {
     }
 }
 
-/// Whether no later accept can succeed. Everything else passes: errors of one connection, shortages, firewall rules.
+/// Whether no later accept can succeed. Everything else passes: errors of one connection, shortages, firewall
+/// rules.
 fn is_fatal(errno: i32) -> bool {
     matches!(errno, libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT)
 }

@@ -25,8 +25,8 @@ const LIFELINE: Duration = Duration::from_millis(5);
 const PARK_MAX: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Runs the engine: ends after [`stop`](Self::stop) once everything is closed. Spawn it once, in the task queue of the
-    /// connections.
+    /// Runs the engine: ends after [`stop`](Self::stop) once everything is closed. Spawn it once, in the task
+    /// queue of the connections.
     ///
     /// # Panics
     ///
@@ -141,9 +141,10 @@ impl Engine {
 
 /// A timer of the executor that is always about to fire while the pump is busy.
 ///
-/// glommio 0.9 goes to sleep although tasks are ready if its preemption timer fires between being set and the first look at
-/// the tasks, because the thread lost its CPU for that long; it then sleeps until something happens in its own rings, where
-/// nothing does. (An executor whose preemption timer is long makes that rare, and this bounds it.)
+/// glommio 0.9 goes to sleep although tasks are ready if its preemption timer fires between being set and the
+/// first look at the tasks, because the thread lost its CPU for that long; it then sleeps until something
+/// happens in its own rings, where nothing does. (An executor whose preemption timer is long makes that rare,
+/// and this bounds it.)
 #[derive(Default)]
 struct Lifeline {
     timer: Option<Pin<Box<Timer>>>,

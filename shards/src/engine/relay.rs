@@ -1,7 +1,8 @@
 //! The relay: bytes between two sockets, driven by completions, without tasks or futures.
 //!
-//! Each direction is a [`Way`] into one side. Received buffers are sent as they are; only when the sink is slow are bytes
-//! copied out of the shard's buffers, merged, and sent from there. Above [`HIGH_WATER`] the source is not received from.
+//! Each direction is a [`Way`] into one side. Received buffers are sent as they are; only when the sink is
+//! slow are bytes copied out of the shard's buffers, merged, and sent from there. Above [`HIGH_WATER`] the
+//! source is not received from.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ const HIGH_WATER: usize = 128 * 1024;
 /// Bytes waiting in one direction at or below which its source is received from again.
 const LOW_WATER: usize = 32 * 1024;
 
-/// Bytes that all relays of a shard may hold outside of the shard's buffers before [`LOW_WATER`] is the high-water mark.
+/// Bytes that all relays of a shard may hold outside of the shard's buffers before [`LOW_WATER`] is the
+/// high-water mark.
 const SPILLED_MAX: usize = 64 * 1024 * 1024;
 
 /// Receive buffers that wait in one direction at most; what comes then is copied.
@@ -280,8 +282,8 @@ impl Core {
         self.launch(index, sink);
     }
 
-    /// The sink has not taken all of what is being sent: sends the rest when there is room. If buffers are scarce it is
-    /// copied first, so that slow readers do not keep the shard's buffers.
+    /// The sink has not taken all of what is being sent: sends the rest when there is room. If buffers are
+    /// scarce it is copied first, so that slow readers do not keep the shard's buffers.
     fn wait_for_room(&mut self, index: u32, sink: Side, key: Key) {
         let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
             return;

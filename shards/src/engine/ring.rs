@@ -90,7 +90,8 @@ impl Ring {
         } else {
             queue.disable_eventfd()
         }
-        // The kernel looks at the switch after it has queued a completion, we look at the queue after the switch.
+        // The kernel looks at the switch after it has queued a completion, we look at the queue after the
+        // switch.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
     }
 
@@ -113,7 +114,8 @@ impl Ring {
         self.push(entry.user_data(encode(Op::Accept, key)));
     }
 
-    /// Sends `bytes`, or a part of them. `wait` tells whether to wait for room in the socket or to fail with `EAGAIN`.
+    /// Sends `bytes`, or a part of them. `wait` tells whether to wait for room in the socket or to fail with
+    /// `EAGAIN`.
     ///
     /// # Safety
     ///
@@ -168,15 +170,16 @@ impl Ring {
     }
 
     fn push(&mut self, entry: Entry) {
-        // SAFETY: the entry's descriptor is open now and stays so until its operation completes, since the engine closes
-        // through this ring, in order, and only after that; memory is vouched for by the callers.
+        // SAFETY: the entry's descriptor is open now and stays so until its operation completes, since the
+        // engine closes through this ring, in order, and only after that; memory is vouched for by the
+        // callers.
         if !self.backlog.is_empty() || unsafe { self.io.submission().push(&entry) }.is_err() {
             self.backlog.push_back(entry);
         }
     }
 
-    /// Submits what was pushed. With `wait`, waits that long for a completion, else only collects those at hand.
-    /// Running into the timeout or a signal is no error.
+    /// Submits what was pushed. With `wait`, waits that long for a completion, else only collects those at
+    /// hand. Running into the timeout or a signal is no error.
     pub(super) fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
         let (want, timeout) = match wait {
             Some(timeout) if self.io.completion().is_empty() => (1, timeout),

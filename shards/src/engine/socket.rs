@@ -36,12 +36,13 @@ impl Socket {
 
     /// Waits for what happens next. Cancel-safe: what was received and not returned is kept.
     ///
-    /// In this order: a notification, received bytes, the end of input or an error, the deadline. A peer that always sends
-    /// can therefore hold the deadline up, and the caller has to look at the time after bytes too.
+    /// In this order: a notification, received bytes, the end of input or an error, the deadline. A peer that
+    /// always sends can therefore hold the deadline up, and the caller has to look at the time after bytes
+    /// too.
     ///
-    /// Without `want_input` only little of what the peer sends is taken from the kernel, and nothing of it is returned;
-    /// the end and errors are still reported if no input came before them. The deadline is coarse: some tens of milliseconds
-    /// late at most, never early.
+    /// Without `want_input` only little of what the peer sends is taken from the kernel, and nothing of it is
+    /// returned; the end and errors are still reported if no input came before them. The deadline is coarse:
+    /// some tens of milliseconds late at most, never early.
     pub fn next(&mut self, want_input: bool, deadline: Option<Instant>) -> Next<'_> {
         Next {
             socket: self,
@@ -60,11 +61,11 @@ impl Socket {
         }
     }
 
-    /// Sends all of `bytes`. The engine owns them until the kernel has taken them, even if this future is dropped; a later
-    /// `send` then waits for its turn.
+    /// Sends all of `bytes`. The engine owns them until the kernel has taken them, even if this future is
+    /// dropped; a later `send` then waits for its turn.
     ///
-    /// The future resolves to the kernel's error, or [`io::ErrorKind::TimedOut`] at the deadline; the connection is broken
-    /// after either.
+    /// The future resolves to the kernel's error, or [`io::ErrorKind::TimedOut`] at the deadline; the
+    /// connection is broken after either.
     pub fn send(&mut self, bytes: Vec<u8>, deadline: Option<Instant>) -> Send<'_> {
         Send {
             socket: self,
@@ -79,9 +80,9 @@ impl Socket {
         self.engine.with(|core| core.pool.take())
     }
 
-    /// Ends the connection so that the peer can read all that was sent: completes a send under way, shuts the write side,
-    /// discards input until the peer ends too, for at most `linger` and 256 KiB, then closes. Returns at once; the engine does
-    /// the rest, and [`Engine::open_sockets`] counts the socket until then.
+    /// Ends the connection so that the peer can read all that was sent: completes a send under way, shuts the
+    /// write side, discards input until the peer ends too, for at most `linger` and 256 KiB, then closes.
+    /// Returns at once; the engine does the rest, and [`Engine::open_sockets`] counts the socket until then.
     pub fn finish(mut self, linger: Duration) {
         self.released = true;
         self.engine.with(|core| core.linger(self.key, linger));
@@ -162,7 +163,8 @@ impl Engine {
             }
             Some(key)
         });
-        // Sixteen million descriptors are out of reach; a key that names nothing behaves as a broken connection.
+        // Sixteen million descriptors are out of reach; a key that names nothing behaves as a broken
+        // connection.
         Socket::new(
             self.clone(),
             key.unwrap_or(Key {
@@ -234,7 +236,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Makes the current, else the next, [`Socket::next`] return [`Event::Notified`]. Several before that count as one.
+    /// Makes the current, else the next, [`Socket::next`] return [`Event::Notified`]. Several before that
+    /// count as one.
     pub fn notify(&self) {
         self.engine.with(|core| {
             if let Some(slot) = core
@@ -417,7 +420,8 @@ impl Core {
         }
     }
 
-    /// The task does not wait for input any more: what is there is copied, so that it does not keep a receive buffer.
+    /// The task does not wait for input any more: what is there is copied, so that it does not keep a receive
+    /// buffer.
     fn disregard(&mut self, key: Key) {
         let Some(slot) = self.slots.slot(key) else { return };
         slot.flags.wanted = false;

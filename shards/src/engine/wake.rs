@@ -22,8 +22,8 @@ impl RemoteWaker {
         Self { signal }
     }
 
-    /// Ends the engine's wait at once and runs its `on_wake` callback: after what was written before this call. Never
-    /// blocks; harmless after the engine has gone.
+    /// Ends the engine's wait at once and runs its `on_wake` callback: after what was written before this
+    /// call. Never blocks; harmless after the engine has gone.
     pub fn wake(&self) {
         self.signal.raise();
     }
@@ -31,8 +31,8 @@ impl RemoteWaker {
 
 /// What other threads raise, and the ring reads.
 ///
-/// A pipe and not an eventfd: the kernel defers an eventfd's signal that another eventfd's write brings about, by as much as
-/// a hundred milliseconds, and that is how the ring tells a parked pump.
+/// A pipe and not an eventfd: the kernel defers an eventfd's signal that another eventfd's write brings
+/// about, by as much as a hundred milliseconds, and that is how the ring tells a parked pump.
 #[derive(Debug)]
 pub(super) struct Signal {
     read: PipeReader,

@@ -40,7 +40,8 @@ async fn wake_delays(engine: &Engine, rounds: usize, pause: Duration) -> Vec<Dur
     waking.join().unwrap()
 }
 
-/// The machine may be busy, so that single wakes come late; lost ones would come at the next timer, all of them.
+/// The machine may be busy, so that single wakes come late; lost ones would come at the next timer, all of
+/// them.
 fn assert_prompt(mut delays: Vec<Duration>) {
     delays.sort();
     let median = delays[delays.len() / 2];
