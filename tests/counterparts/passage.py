@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+from wire import ping
+
 BINARY = os.environ.get("PASSAGE_BINARY") or str(Path(__file__).parents[2] / "target" / "debug" / "passage")
 START_SECONDS_MAX = 20
 EXIT_SECONDS_MAX = 20
@@ -125,6 +127,12 @@ class Passage:
             self.folder.cleanup()
             if kind is not None:
                 print("\n".join(self.lines[-40:]), file=sys.stderr)
+
+
+def ping_with(passage: Passage) -> dict:
+    """The status that a ping over a new connection gets."""
+    with passage.connect() as stream:
+        return ping(stream)
 
 
 def eventually(condition, seconds: float = 10, message: str = "it did not become true"):
