@@ -13,7 +13,8 @@ use crate::outcome::{self, Outcome};
 use crate::pool::Listeners;
 use crate::shard::{Gate, Shard, Throttle};
 
-/// Sockets that a connection may have open, so that those that linger after their connection has ended count too.
+/// Sockets that a connection may have open, so that those that linger after their connection has ended count
+/// too.
 const SOCKETS_PER_CONNECTION: usize = 2;
 
 /// Accepts connections on every listener.

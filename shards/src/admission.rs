@@ -1,8 +1,8 @@
 //! Who may come in: connections a shard, connections and connection rate a prefix, logins a shard.
 //!
-//! Everything is decided before the first byte is read, and given back when a guard is dropped. Behind a balancer
-//! that sends PROXY headers the prefix is the client's, not the balancer's, so that those two checks wait for the
-//! header ([`Seat::identify`]).
+//! Everything is decided before the first byte is read, and given back when a guard is dropped. Behind a
+//! balancer that sends PROXY headers the prefix is the client's, not the balancer's, so that those two checks
+//! wait for the header ([`Seat::identify`]).
 
 use std::cell::Cell;
 use std::fmt;
@@ -109,7 +109,8 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Counts the connection as one of `client`'s. To be called once, as soon as the client's address is known.
+    /// Counts the connection as one of `client`'s. To be called once, as soon as the client's address is
+    /// known.
     ///
     /// # Errors
     ///

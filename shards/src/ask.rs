@@ -1,8 +1,9 @@
 //! Questions that leave a shard for the control thread, and how answers come back.
 //!
-//! Questions go through one bounded channel that all shards share; each shard has a mailbox for answers and a waker that
-//! ends the wait of its engine. A connection that stops waiting (its deadline, its client's end) drops its [`Pending`],
-//! which tells the control thread that the work can be skipped; an answer that comes nevertheless is dropped.
+//! Questions go through one bounded channel that all shards share; each shard has a mailbox for answers and a
+//! waker that ends the wait of its engine. A connection that stops waiting (its deadline, its client's end)
+//! drops its [`Pending`], which tells the control thread that the work can be skipped; an answer that comes
+//! nevertheless is dropped.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -49,8 +50,8 @@ pub enum RemoteAnswer {
     Addresses(Result<Vec<SocketAddr>, AskError>),
 }
 
-/// A question under way. Dropping it unanswered answers it with [`AskError::Failed`], so that no connection waits
-/// for a control thread that forgot it.
+/// A question under way. Dropping it unanswered answers it with [`AskError::Failed`], so that no connection
+/// waits for a control thread that forgot it.
 #[derive(Debug)]
 pub struct Asked {
     /// What is asked.
@@ -82,8 +83,8 @@ enum Kind {
 }
 
 impl ReplyTo {
-    /// Hands the answer to the shard and wakes it. Never blocks. An answer that comes after the connection has
-    /// ended is dropped.
+    /// Hands the answer to the shard and wakes it. Never blocks. An answer that comes after the connection
+    /// has ended is dropped.
     pub fn send(mut self, answer: RemoteAnswer) {
         self.deliver(answer);
     }
@@ -180,8 +181,8 @@ pub fn authentication_refusal(cause: AskError) -> Refusal {
     }
 }
 
-/// An answer on its way to a shard. There is at most one for each question under way, so that the mailbox is bounded by
-/// the shard's connections.
+/// An answer on its way to a shard. There is at most one for each question under way, so that the mailbox is
+/// bounded by the shard's connections.
 struct Letter {
     ticket: Ticket,
     answer: RemoteAnswer,
@@ -233,7 +234,8 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`AskError::Overloaded`] if too many questions wait already, [`AskError::Failed`] without a control thread.
+    /// [`AskError::Overloaded`] if too many questions wait already, [`AskError::Failed`] without a control
+    /// thread.
     pub(crate) fn ask(
         self: &Rc<Self>,
         question: RemoteQuestion,

@@ -1,8 +1,9 @@
 //! One connection: socket events go into its session, the session's effects go out.
 //!
-//! A turn takes one event, has the session answer it, answers its questions as far as the shard knows the answers, and
-//! sends all output with one write. What only the control thread knows is asked ([`crate::ask`]); the answer is one more
-//! event. When the session ends, so does the driver, or it hands the sockets over to the relay.
+//! A turn takes one event, has the session answer it, answers its questions as far as the shard knows the
+//! answers, and sends all output with one write. What only the control thread knows is asked
+//! ([`crate::ask`]); the answer is one more event. When the session ends, so does the driver, or it hands the
+//! sockets over to the relay.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -25,8 +26,8 @@ mod hand_over;
 /// How long a client may take to read a last message and close, before its socket is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Starts serving a connection. A panic in it is caught here, counted by its [`Record`] and reported; nothing of it
-/// reaches the shard.
+/// Starts serving a connection. A panic in it is caught here, counted by its [`Record`] and reported; nothing
+/// of it reaches the shard.
 pub(crate) fn spawn(
     shard: &Rc<Shard>,
     socket: Socket,
@@ -42,8 +43,14 @@ pub(crate) fn spawn(
     let supervised = async move {
         if let Err(panic) = AssertUnwindSafe(connection.serve()).catch_unwind().await {
             let (client, stage) = shard.take_panic().unwrap_or((peer, Stage::Handshake));
-            let message = panic_message(&*panic);
-            tracing::error!(target: "passage::connection", client_ip = %client.ip(), ?stage, message, "Connection panicked");
+            let (client_ip, message) = (client.ip(), panic_message(&*panic));
+            tracing::error!(
+                target: "passage::connection",
+                %client_ip,
+                ?stage,
+                message,
+                "Connection panicked"
+            );
         }
     };
     glommio::spawn_local(supervised).detach();
@@ -195,8 +202,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts the connection as its client's, once a balancer's PROXY header says who that is. A balancer that speaks for
-    /// itself (a health check) is nobody's client.
+    /// Counts the connection as its client's, once a balancer's PROXY header says who that is. A balancer
+    /// that speaks for itself (a health check) is nobody's client.
     fn identify(&mut self) -> Result<(), Outcome> {
         if !self.is_anonymous || self.session.stage() == Stage::ProxyHeader {
             return Ok(());

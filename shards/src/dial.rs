@@ -1,4 +1,5 @@
-//! Connections to targets: names resolved by the control thread, addresses tried in order, all before one deadline.
+//! Connections to targets: names resolved by the control thread, addresses tried in order, all before one
+//! deadline.
 
 use std::fmt;
 use std::io;

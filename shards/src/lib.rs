@@ -1,12 +1,12 @@
-//! The data plane of Passage: one executor per core, each with its own listeners, its own io_uring and its own
-//! metrics.
+//! The data plane of Passage: one executor per core, each with its own listeners, its own io_uring and its
+//! own metrics.
 //!
-//! [`pool::start`] takes a [`pool::Blueprint`] and gives back [`pool::Shards`]. This is the only crate that names glommio; the control
-//! plane meets it through a [`route::Routes`] snapshot, the channel of [`ask::Asked`] questions and the boxes of
-//! [`metrics::Deltas`].
+//! [`pool::start`] takes a [`pool::Blueprint`] and gives back [`pool::Shards`]. This is the only crate that
+//! names glommio; the control plane meets it through a [`route::Routes`] snapshot, the channel of
+//! [`ask::Asked`] questions and the boxes of [`metrics::Deltas`].
 //!
-//! Architecture invariants: shards share nothing mutable but the limiter's atomics; a shard never blocks (no file,
-//! no DNS, no lock, no stdout, no HTTP); one panicking connection never takes its shard down.
+//! Architecture invariants: shards share nothing mutable but the limiter's atomics; a shard never blocks (no
+//! file, no DNS, no lock, no stdout, no HTTP); one panicking connection never takes its shard down.
 
 mod accept;
 mod admission;

@@ -2,29 +2,32 @@
 //!
 //! # What is admitted
 //!
-//! The algorithm is GCRA (ITU-T I.371) with a burst of `b = ⌈limit / 2⌉` and one more connection every
-//! `T = duration / (limit − b + 1)`: a prefix that was quiet may open `b` connections at once, and a steady one may
-//! open `limit − b + 1` a `duration`. A connection at `t` is admitted if the prefix's *theoretical arrival time* is
-//! at most `t + (b − 1)·T`. The n-th connection of a run that began at `t₁` therefore comes no earlier than
-//! `t₁ + (n − b)·T`, so that every window shorter than `duration` sees at most `b + (limit − b) = limit` of them:
-//! whatever a client does, **no half-open window of `duration` holds more than `limit` connections**. A burst of
-//! the whole `limit` could not promise that: GCRA would then let nearly twice the limit through in one window.
+//! The algorithm is GCRA (ITU-T I.371) with a burst of `b = ⌈limit / 2⌉` and one more connection every `T =
+//! duration / (limit − b + 1)`: a prefix that was quiet may open `b` connections at once, and a steady one
+//! may open `limit − b + 1` a `duration`. A connection at `t` is admitted if the prefix's *theoretical
+//! arrival time* is at most `t + (b − 1)·T`. The n-th connection of a run that began at `t₁` therefore comes
+//! no earlier than `t₁ + (n − b)·T`, so that every window shorter than `duration` sees at most `b + (limit −
+//! b) = limit` of them: whatever a client does, **no half-open window of `duration` holds more than `limit`
+//! connections**. A burst of the whole `limit` could not promise that: GCRA would then let nearly twice the
+//! limit through in one window.
 //!
 //! # How it is kept
 //!
-//! One 64-bit word a prefix, in a set of eight words (one cache line) that a seeded hash selects: 20 bits of tag,
-//! 44 bits of theoretical arrival time in ticks of 2¹⁶ ns. A word whose time has passed says no more than an empty
-//! one, so it is free for the next prefix: nothing is ever evicted, and nothing has to be swept.
+//! One 64-bit word a prefix, in a set of eight words (one cache line) that a seeded hash selects: 20 bits of
+//! tag, 44 bits of theoretical arrival time in ticks of 2¹⁶ ns. A word whose time has passed says no more
+//! than an empty one, so it is free for the next prefix: nothing is ever evicted, and nothing has to be
+//! swept.
 //!
 //! Two rules make this exact without a lock. Every change of a word is one compare-and-swap that *raises* its
-//! time. And a prefix that has no word takes the one with the lowest time (then the lowest place), or none. If two
-//! shards could give the same prefix two words `v ≠ w` at the same time, each would have seen its own word as the
-//! lowest; since words only rise, one of the two must then have read the other's word after it was taken, and
-//! would have found the prefix there.
+//! time. And a prefix that has no word takes the one with the lowest time (then the lowest place), or none.
+//! If two shards could give the same prefix two words `v ≠ w` at the same time, each would have seen its own
+//! word as the lowest; since words only rise, one of the two must then have read the other's word after it
+//! was taken, and would have found the prefix there.
 //!
-//! A set whose eight words are all alive refuses newcomers ([`Verdict::TableFull`]): the only answer that keeps the
-//! promise to the prefixes that are in. A connection keeps a word alive for `T`, so that filling the table needs
-//! [`WORDS`]` / T` connections a second (131 000 with the default of 60 a minute), far more than a shard accepts.
+//! A set whose eight words are all alive refuses newcomers ([`Verdict::TableFull`]): the only answer that
+//! keeps the promise to the prefixes that are in. A connection keeps a word alive for `T`, so that filling
+//! the table needs [`WORDS`]` / T` connections a second (131 000 with the default of 60 a minute), far more
+//! than a shard accepts.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -67,7 +70,8 @@ pub struct Limiter {
     seed: RandomState,
     prefixes: Prefixes,
     epoch: Instant,
-    /// The latest tick that any shard has seen: shards read their clocks once a turn, so they disagree a little.
+    /// The latest tick that any shard has seen: shards read their clocks once a turn, so they disagree a
+    /// little.
     latest: AtomicU64,
     /// `T`, in ticks.
     interval: u64,
@@ -105,8 +109,8 @@ impl Limiter {
         }
     }
 
-    /// Decides on one connection from `client` at `now`. Any thread may ask at any time; a `now` that lies before
-    /// one that was seen already counts as that one.
+    /// Decides on one connection from `client` at `now`. Any thread may ask at any time; a `now` that lies
+    /// before one that was seen already counts as that one.
     pub fn admit(&self, client: IpAddr, now: Instant) -> Verdict {
         let hash = self.seed.hash_one(self.prefixes.of(client));
         let set = &self.sets[usize::try_from(hash >> TAG_BITS).unwrap_or(usize::MAX) & (SETS - 1)];
@@ -203,8 +207,8 @@ impl Set {
     }
 }
 
-/// A set's words, each read once: to look for a tag in other reads than for the lowest time would make two words of
-/// one prefix possible.
+/// A set's words, each read once: to look for a tag in other reads than for the lowest time would make two
+/// words of one prefix possible.
 struct Snapshot([Word; WAYS]);
 
 impl Snapshot {

@@ -76,7 +76,8 @@ impl Outcome {
         }
     }
 
-    /// Whether it counts as `passage_connections_failed`. What the limiter turned away has a metric of its own.
+    /// Whether it counts as `passage_connections_failed`. What the limiter turned away has a metric of its
+    /// own.
     #[must_use]
     pub fn is_failure(self) -> bool {
         match self {
@@ -221,8 +222,8 @@ impl Record {
         self.settle(Outcome::Relayed(end));
     }
 
-    /// The connection ended; the counting is done by the drop. Logins are logged at `info` as far as they were somebody's,
-    /// all else at `debug`: a flood writes no lines at the default level.
+    /// The connection ended; the counting is done by the drop. Logins are logged at `info` as far as they
+    /// were somebody's, all else at `debug`: a flood writes no lines at the default level.
     pub(crate) fn ended(mut self, outcome: Outcome, facts: &Facts) {
         match outcome {
             Outcome::Transferred => self.log_player("Player transferred", None, facts),

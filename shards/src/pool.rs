@@ -54,7 +54,10 @@ const END_GRACE: Duration = Duration::from_secs(3);
 /// Nothing is left running then.
 pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
     Engine::probe().map_err(StartError::Engine)?;
-    let cpus = affinity::allowed_cpus()?;
+    let cpus = match blueprint.shards {
+        Some(_) if !blueprint.pin => Vec::new(),
+        _ => affinity::allowed_cpus()?,
+    };
     let count = blueprint.shards.map_or(cpus.len(), usize::from);
     let routes = Routes::new(
         blueprint.routes.clone(),

@@ -19,8 +19,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-/// All routes, ready for look-ups: an exact name costs one look in a hash map however many there are, a name without
-/// a route of its own is compared with the patterns in order.
+/// All routes, ready for look-ups: an exact name costs one look in a hash map however many there are, a name
+/// without a route of its own is compared with the patterns in order.
 pub struct Routes {
     routes: Arc<[Route]>,
     exact: HashMap<String, usize>,
@@ -57,7 +57,8 @@ impl Routes {
         if errors.is_empty() { Ok(table) } else { Err(errors) }
     }
 
-    /// The position of the route for a normalised host name: its exact name, else the first pattern that matches.
+    /// The position of the route for a normalised host name: its exact name, else the first pattern that
+    /// matches.
     #[must_use]
     pub fn find(&self, hostname: &str) -> Option<usize> {
         let by_pattern = || {

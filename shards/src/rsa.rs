@@ -1,9 +1,9 @@
 //! The server's RSA-1024 key pair: made at start, shown to clients, used twice a login.
 //!
-//! The library is AWS-LC, whose private-key operation is blinded and runs in constant time. The PKCS #1 v1.5 padding is
-//! checked here instead of there: both plaintexts have a length that is known beforehand (16 bytes of secret, 4 of
-//! token), so that the check reads every byte at a fixed place, takes the same time for every input, and has only one way
-//! to fail (Bleichenbacher's oracle needs to tell two failures apart).
+//! The library is AWS-LC, whose private-key operation is blinded and runs in constant time. The PKCS #1 v1.5
+//! padding is checked here instead of there: both plaintexts have a length that is known beforehand (16 bytes
+//! of secret, 4 of token), so that the check reads every byte at a fixed place, takes the same time for every
+//! input, and has only one way to fail (Bleichenbacher's oracle needs to tell two failures apart).
 #![expect(unsafe_code, reason = "AWS-LC is a C library")]
 
 use std::ffi::c_int;
@@ -22,8 +22,8 @@ const MODULUS_BYTES: usize = 128;
 /// `00 02`, at least eight bytes of padding, `00`.
 const PADDING_BYTES_MIN: usize = 11;
 
-/// The key pair. Every shard decrypts with a [`copy`](Self::copy) of its own, because AWS-LC keeps blinding values behind
-/// a lock in the key.
+/// The key pair. Every shard decrypts with a [`copy`](Self::copy) of its own, because AWS-LC keeps blinding
+/// values behind a lock in the key.
 pub struct KeyPair {
     key: Key,
     public: Arc<[u8]>,
@@ -78,7 +78,8 @@ impl KeyPair {
         &self.public
     }
 
-    /// Decrypts a client's encryption response. Always does both operations; `None` does not say which one failed.
+    /// Decrypts a client's encryption response. Always does both operations; `None` does not say which one
+    /// failed.
     #[must_use]
     pub fn open(&self, encrypted: &EncryptedSecret) -> Option<SharedSecret> {
         let (secret, secret_is_good) = self.decrypt::<16>(&encrypted.shared_secret);
@@ -108,8 +109,8 @@ impl KeyPair {
     }
 }
 
-/// Encrypts at most 117 bytes for the owner of `public_key` (DER-encoded `SubjectPublicKeyInfo`), as a client does.
-/// `None` if the key cannot be used or the message is too long. For load generators and tests.
+/// Encrypts at most 117 bytes for the owner of `public_key` (DER-encoded `SubjectPublicKeyInfo`), as a client
+/// does. `None` if the key cannot be used or the message is too long. For load generators and tests.
 #[must_use]
 pub fn encrypt(public_key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
     let mut input = public_key.as_ptr();
@@ -141,7 +142,8 @@ pub fn encrypt(public_key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
 /// An owned AWS-LC key.
 struct Key(NonNull<lc::RSA>);
 
-// SAFETY: an RSA object is plain heap memory without ties to a thread. (It is not `Sync`: each shard has its own.)
+// SAFETY: an RSA object is plain heap memory without ties to a thread. (It is not `Sync`: each shard has its
+// own.)
 unsafe impl Send for Key {}
 
 impl Key {

@@ -211,8 +211,9 @@ pub(crate) async fn run(
     report
 }
 
-/// Bounds how long the executor may sleep by mistake while the engine's pump, which has a lifeline of its own, does not run:
-/// glommio 0.9 goes to sleep although tasks are ready if its preemption timer fires at the wrong moment.
+/// Bounds how long the executor may sleep by mistake while the engine's pump, which has a lifeline of its
+/// own, does not run: glommio 0.9 goes to sleep although tasks are ready if its preemption timer fires at the
+/// wrong moment.
 async fn stay_awake() {
     loop {
         Timer::new(LIFELINE).await;

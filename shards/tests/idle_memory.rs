@@ -1,4 +1,5 @@
-//! What a connection that has said nothing yet costs. Alone in its process, because it is measured from outside.
+//! What a connection that has said nothing yet costs. Alone in its process, because it is measured from
+//! outside.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,9 +1,10 @@
 //! Open connections a prefix over all shards, in fixed memory and without a lock.
 //!
-//! Two rows of counters, each with a seeded hash of its own; a prefix has as many connections as the *smaller* of its
-//! two counters says (a count-min sketch, exact downwards: a counter is never below the truth, so the bound is never
-//! exceeded). A prefix is refused too early only if it shares both counters with crowded ones, which an attacker
-//! cannot aim at and which happens to one prefix in a million when a thousand prefixes are crowded.
+//! Two rows of counters, each with a seeded hash of its own; a prefix has as many connections as the
+//! *smaller* of its two counters says (a count-min sketch, exact downwards: a counter is never below the
+//! truth, so the bound is never exceeded). A prefix is refused too early only if it shares both counters with
+//! crowded ones, which an attacker cannot aim at and which happens to one prefix in a million when a thousand
+//! prefixes are crowded.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! From the session to the relay: dial the target, send it what it has to read first, let the engine do the rest.
+//! From the session to the relay: dial the target, send it what it has to read first, let the engine do the
+//! rest.
 
 use passage_proto::packet::login::Clientbound;
 use passage_proto::proxy_header::{self, Addresses};
@@ -60,8 +61,8 @@ impl Connection {
         first
     }
 
-    /// Tells the player that the target is not there. A login disconnect can be read by every version; a ping can be
-    /// told nothing.
+    /// Tells the player that the target is not there. A login disconnect can be read by every version; a ping
+    /// can be told nothing.
     async fn apologise(mut self, handoff: &Handoff, error: &DialError) {
         let target = &handoff.target;
         self.record.unreachable(target);

@@ -178,8 +178,9 @@ proptest! {
     }
 }
 
-/// Eight threads with clocks of their own, which disagree by up to 50 ms and jump, hammer a few prefixes while a flood
-/// of others fights for the same sets; each admission is stamped with a time at which it certainly counted.
+/// Eight threads with clocks of their own, which disagree by up to 50 ms and jump, hammer a few prefixes
+/// while a flood of others fights for the same sets; each admission is stamped with a time at which it
+/// certainly counted.
 #[test]
 fn threads_never_admit_more_than_the_limit_together() {
     const THREADS: u64 = 8;

@@ -1,5 +1,5 @@
-//! The CPUs that this process may run on. glommio's own placements see all CPUs of the machine, whatever mask the
-//! process was started with.
+//! The CPUs that this process may run on. glommio's own placements see all CPUs of the machine, whatever mask
+//! the process was started with.
 
 use std::io;
 

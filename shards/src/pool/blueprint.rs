@@ -85,13 +85,13 @@ pub struct RateLimit {
 pub struct Limits {
     /// Open connections per shard.
     pub connections_per_shard: usize,
-    /// Open connections per limiter prefix, over all shards; 0 for no bound. Without a limiter a prefix is one IPv4
-    /// address, or 64 bits of an IPv6 address.
+    /// Open connections per limiter prefix, over all shards; 0 for no bound. Without a limiter a prefix is
+    /// one IPv4 address, or 64 bits of an IPv6 address.
     pub connections_per_prefix: u32,
     /// Logins before their hand-over, per shard.
     pub logins_per_shard: usize,
-    /// Logins that wait for an RSA operation, per shard, when another login is told to come back later. Those that
-    /// have been let in wait their turn.
+    /// Logins that wait for an RSA operation, per shard, when another login is told to come back later. Those
+    /// that have been let in wait their turn.
     pub rsa_queue_per_shard: usize,
     /// Handshake deadline, PROXY header included.
     pub handshake: Duration,

@@ -36,9 +36,10 @@ pub(super) fn listen(addresses: &[SocketAddr], shards: usize, backlog: u32) -> R
 
 /// Adds a socket on `address` to every shard's.
 ///
-/// `SO_REUSEPORT` would also let a second Passage of the same user in, which would silently get half of the players. So
-/// a socket without it is bound first: that fails where anybody listens already, and holds the port (a random one for
-/// port 0) until the shards' sockets are bound beside it, which `SO_REUSEADDR` allows as long as none of them listens.
+/// `SO_REUSEPORT` would also let a second Passage of the same user in, which would silently get half of the
+/// players. So a socket without it is bound first: that fails where anybody listens already, and holds the
+/// port (a random one for port 0) until the shards' sockets are bound beside it, which `SO_REUSEADDR` allows
+/// as long as none of them listens.
 fn listen_on(address: SocketAddr, shards: &mut [Listeners], backlog: i32) -> io::Result<SocketAddr> {
     let exclusive = socket(address)?;
     exclusive.bind(&address.into())?;

@@ -51,8 +51,8 @@ impl fmt::Display for StartError {
             Self::Engine(error) => error.fmt(f),
             Self::Cpus(error) => write!(
                 f,
-                "cannot read which CPUs this process may run on from /proc/self/status: {error}; mount /proc, or set \
-                 shards.count and shards.pin = false"
+                "cannot read which CPUs this process may run on from /proc/self/status: {error}; mount \
+                 /proc, or set shards.count and shards.pin = false"
             ),
             Self::Key(error) => error.fmt(f),
             Self::NoAddress => {
@@ -71,13 +71,13 @@ impl fmt::Display for StartError {
             }
             Self::Thread { shard, source } => write!(
                 f,
-                "cannot start the thread of shard {shard}: {source}; raise the limit of processes (ulimit -u, \
-                 TasksMax= in a systemd unit), or lower shards.count"
+                "cannot start the thread of shard {shard}: {source}; raise the limit of processes \
+                 (ulimit -u, TasksMax= in a systemd unit), or lower shards.count"
             ),
             Self::Executor { shard, reason } => write!(
                 f,
-                "the executor of shard {shard} did not start: {reason}; check that the process may lock memory \
-                 (ulimit -l, at least 8192) and use io_uring"
+                "the executor of shard {shard} did not start: {reason}; check that the process may lock \
+                 memory (ulimit -l, at least 8192) and use io_uring"
             ),
         }
     }
@@ -86,8 +86,8 @@ impl fmt::Display for StartError {
 fn advice(address: SocketAddr, source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "another process, perhaps another Passage, listens there: stop it (`ss -ltnp sport = :{}` names it) or \
-             configure another `address`",
+            "another process, perhaps another Passage, listens there: stop it (`ss -ltnp sport = :{}` names \
+             it) or configure another `address`",
             address.port()
         ),
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {

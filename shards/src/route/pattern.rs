@@ -15,7 +15,8 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 pub enum Pattern {
     /// This name and no other; lower case, without a trailing dot.
     Exact(String),
-    /// A name with `*` for any number of any characters. `*` alone matches everything, the empty name included.
+    /// A name with `*` for any number of any characters. `*` alone matches everything, the empty name
+    /// included.
     Glob(Glob),
     /// An anchored regular expression, written `/^…$/`.
     Regex(Regex),
@@ -155,11 +156,11 @@ impl fmt::Display for PatternError {
             Self::TooLong => write!(f, "the host name is longer than {PATTERN_BYTES_MAX} bytes"),
             Self::Character(character) => write!(
                 f,
-                "{character:?} cannot be in a host name; allowed are letters, digits, '-', '_', '.', ':' and '*' for \
-                 any number of characters, or a regular expression written /^…$/"
+                "{character:?} cannot be in a host name; allowed are letters, digits, '-', '_', '.', ':' and \
+                 '*' for any number of characters, or a regular expression written /^…$/"
             ),
             Self::NotAnchored => f.write_str(
-                "the regular expression is not anchored; write /^…$/, so that it has to match the whole host name",
+                "the regular expression is not anchored; write /^…$/, so that it has to match the whole name",
             ),
             Self::Regex(reason) => write!(f, "the regular expression does not compile: {reason}"),
         }

@@ -12,7 +12,8 @@ use passage_proto::version::{TRANSFER_SINCE, TRANSFER_SINCE_NAME};
 use super::{Authentication, Mode, Route, StatusSource};
 
 impl Route {
-    /// How this route treats the client (SPEC "Modes of a route"). `public_key` is the one that clients are shown.
+    /// How this route treats the client (SPEC "Modes of a route"). `public_key` is the one that clients are
+    /// shown.
     #[must_use]
     pub fn plan(&self, query: &RouteQuery, public_key: &Arc<[u8]>) -> RoutePlan {
         match (query.purpose, &self.status) {

@@ -1,8 +1,9 @@
 //! The private key at work: one login a turn, so that a flood of logins does not delay anybody else.
 //!
-//! The two RSA operations of a login take about 250 µs, as much as seven pings. They are done in the order in which they
-//! were asked for, by one task that steps back after each login. How many may wait is bounded before a client is asked
-//! to encrypt ([`Decryptor::waiting`]): afterwards it could not read why it is sent away.
+//! The two RSA operations of a login take about 250 µs, as much as seven pings. They are done in the order in
+//! which they were asked for, by one task that steps back after each login. How many may wait is bounded
+//! before a client is asked to encrypt ([`Decryptor::waiting`]): afterwards it could not read why it is sent
+//! away.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

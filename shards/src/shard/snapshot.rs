@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::route::{Route, Routes};
 
-/// A shard's hold on the routes that all shards share. Connections clone this one, whose count is the shard's own: the
-/// shards would otherwise fight over one counter with every connection.
+/// A shard's hold on the routes that all shards share. Connections clone this one, whose count is the shard's
+/// own: the shards would otherwise fight over one counter with every connection.
 #[derive(Clone)]
 pub(crate) struct Snapshot(Rc<Hold>);
 

@@ -1,5 +1,5 @@
-//! A Minecraft client and a game server, as far as the tests need them, written out byte by byte so that they share no
-//! mistake with the code they test.
+//! A Minecraft client and a game server, as far as the tests need them, written out byte by byte so that they
+//! share no mistake with the code they test.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -331,7 +331,8 @@ fn a_flood_of_logins_does_not_starve_pings() {
     client.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
     client.expect(0);
     let ping = began.elapsed();
-    // All 200 together take 50 ms of RSA at least; in an unoptimised build with other tests beside it much more.
+    // All 200 together take 50 ms of RSA at least; in an unoptimised build with other tests beside it much
+    // more.
     for (client, _) in &mut waiting {
         client.encrypt(SECRET);
         client.expect(2);

@@ -1,5 +1,5 @@
-//! The whole front door on loopback: real shards, a control thread that is under the test's control, and clients made of
-//! raw bytes.
+//! The whole front door on loopback: real shards, a control thread that is under the test's control, and
+//! clients made of raw bytes.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
