@@ -110,8 +110,10 @@ fn a_drain_sends_the_idle_away_lets_logins_finish_and_cuts_relays_at_the_deadlin
         "{:?}",
         began.elapsed()
     );
-    assert_eq!((counts.drained.finished, counts.drained.cut), (2, 1));
-    assert_eq!((counts.opened, counts.closed), (3, 3));
+    // The two above, and whoever knocked while the other shard was still open.
+    assert!(counts.drained.finished >= 2, "{counts:?}");
+    assert_eq!(counts.drained.cut, 1);
+    assert_eq!(counts.opened, counts.closed);
 }
 
 #[test]
