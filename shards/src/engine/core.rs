@@ -101,6 +101,7 @@ impl Core {
     /// One turn: submits, waits, processes what came. How many completions that were.
     pub(super) fn turn(&mut self, wait: Option<Duration>) -> std::io::Result<usize> {
         self.arm_signal();
+        self.feed_starved();
         self.lag = self.lag.max(self.now.elapsed());
         self.ring.enter(wait)?;
         self.now = Instant::now();
@@ -112,7 +113,6 @@ impl Core {
         batch.clear();
         self.batch = batch;
         self.fire_timers();
-        self.feed_starved();
         self.stats.turns += 1;
         self.stats.completions += completed as u64;
         Ok(completed)
