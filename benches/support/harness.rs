@@ -1,10 +1,10 @@
 //! The measuring of the benches: interleaved rounds with medians, and instruction counts under Valgrind.
 //!
-//! `cargo bench --bench NAME` prints nanoseconds per operation. The cases take turns within every round, so that a
-//! machine whose speed drifts treats all of them alike; the ratio is against the first case, round by round.
-//! `cargo bench --bench NAME -- --instructions` runs each case under Callgrind instead, with `n` and with `2n`
-//! operations: the difference is what the operations cost, without the process around them, and it is the same on
-//! a busy machine. A word after the options picks the cases whose name contains it.
+//! `cargo bench --bench NAME` prints nanoseconds per operation. The cases take turns within every round, so
+//! that a machine whose speed drifts treats all of them alike; the ratio is against the first case, round by
+//! round. `cargo bench --bench NAME -- --instructions` runs each case under Callgrind instead, with `n` and
+//! with `2n` operations: the difference is what the operations cost, without the process around them, and it
+//! is the same on a busy machine. A word after the options picks the cases whose name contains it.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::process::{Command, ExitCode};

@@ -28,8 +28,8 @@ impl fmt::Display for TargetError {
             }
             Self::NotLoopback(address) => write!(
                 f,
-                "target {address} is not a loopback address. This generator floods its target, so it only goes to \
-                 127.0.0.0/8 and ::1: run it on the machine of the server"
+                "target {address} is not a loopback address. This generator floods its target, so it only \
+                 goes to 127.0.0.0/8 and ::1: run it on the machine of the server"
             ),
         }
     }

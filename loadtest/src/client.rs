@@ -141,8 +141,8 @@ pub fn log_in(
     })
 }
 
-/// The hash that client and server show the session server: SHA-1 of server id, secret and key, written as a signed
-/// hexadecimal number without leading zeros.
+/// The hash that client and server show the session server: SHA-1 of server id, secret and key, written as a
+/// signed hexadecimal number without leading zeros.
 #[must_use]
 pub fn server_hash(server_id: &str, secret: &[u8], key: &[u8]) -> String {
     let digest = Sha1::new()

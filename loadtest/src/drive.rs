@@ -101,7 +101,8 @@ pub(crate) trait Conversation {
 pub(crate) trait Flow {
     /// What it makes.
     type Conversation: Conversation;
-    /// Begins one: appends what is sent first. `source` is the address that the connection comes from, if known.
+    /// Begins one: appends what is sent first. `source` is the address that the connection comes from, if
+    /// known.
     fn begin(&mut self, source: Option<std::net::Ipv4Addr>, output: &mut Vec<u8>) -> Self::Conversation;
 }
 

@@ -25,7 +25,8 @@ const EVENTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Token of the timer; slab keys are far below.
 const TIMER: Token = Token(usize::MAX - 1);
-/// Waits shorter than this end at the next whole millisecond of epoll; the timer is finer but costs a syscall.
+/// Waits shorter than this end at the next whole millisecond of epoll; the timer is finer but costs a
+/// syscall.
 const EPOLL_GRAIN: Duration = Duration::from_millis(1);
 
 /// A connection and what the user of the loop keeps with it.
@@ -33,8 +34,8 @@ const EPOLL_GRAIN: Duration = Duration::from_millis(1);
 pub(crate) struct Link<T> {
     stream: TcpStream,
     unsent: Vec<u8>,
-    /// Whether epoll is asked for writability: only once a write has blocked, else every connection would cost an
-    /// event more.
+    /// Whether epoll is asked for writability: only once a write has blocked, else every connection would
+    /// cost an event more.
     awaits_room: bool,
     /// The user's part.
     pub(crate) state: T,
@@ -91,8 +92,8 @@ impl<T> EventLoop<T> {
         self.links.len()
     }
 
-    /// Opens a connection and sends its first bytes as soon as it stands. `state` is made from the local address
-    /// if that is known before.
+    /// Opens a connection and sends its first bytes as soon as it stands. `state` is made from the local
+    /// address if that is known before.
     pub(crate) fn open(
         &mut self,
         begin: impl FnOnce(Option<std::net::Ipv4Addr>, &mut Vec<u8>) -> T,
@@ -104,7 +105,8 @@ impl<T> EventLoop<T> {
             Some(Protocol::TCP),
         )?;
         if let Some(source) = source {
-            // The port is chosen in `connect`, per four-tuple: without this, `bind` takes one of 28 000 for itself.
+            // The port is chosen in `connect`, per four-tuple: without this, `bind` takes one of 28 000 for
+            // itself.
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddrV4::new(source, 0).into())?;
         }
@@ -174,7 +176,8 @@ impl<T> EventLoop<T> {
         self.links.get_mut(key).map(|link| &mut link.state)
     }
 
-    /// The bytes of the last [`Self::receive`] together with the state they are for and the queue of what to send.
+    /// The bytes of the last [`Self::receive`] together with the state they are for and the queue of what to
+    /// send.
     pub(crate) fn received(&mut self, key: usize, count: usize) -> Option<(&[u8], &mut T, &mut Vec<u8>)> {
         let link = self.links.get_mut(key)?;
         Some((self.buffer.get(..count)?, &mut link.state, &mut link.unsent))

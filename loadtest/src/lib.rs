@@ -1,7 +1,8 @@
 //! A seeded load generator for Passage and its peers, and the clients and doubles that tests are made of.
 //!
-//! Loopback only: every target is checked before a socket is opened. Each worker thread is one epoll loop; a run is
-//! made of a flow (what a connection says), a pace (when connections begin) and a bound (when it ends).
+//! Loopback only: every target is checked before a socket is opened. Each worker thread is one epoll loop; a
+//! run is made of a flow (what a connection says), a pace (when connections begin) and a bound (when it
+//! ends).
 #![forbid(unsafe_code)]
 
 pub mod address;

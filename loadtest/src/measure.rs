@@ -103,8 +103,8 @@ impl Watcher for Blind {
 /// Runs load and measures it.
 ///
 /// # Errors
-/// If threads, sockets or epoll cannot be had at all, or the server's process cannot be read. Failures of single
-/// connections are not errors: they are counted in the tally.
+/// If threads, sockets or epoll cannot be had at all, or the server's process cannot be read. Failures of
+/// single connections are not errors: they are counted in the tally.
 pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> io::Result<Outcome> {
     let signals = Arc::new(Signals::default());
     let workers = spawn_workers(work, settings, &signals)?;

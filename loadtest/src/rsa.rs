@@ -1,8 +1,8 @@
 //! RSA as a Minecraft client needs it: PKCS#1 v1.5 encryption with the server's public key.
 //!
-//! A client has nothing to hide in a load test, so this is neither constant-time nor blinded. It takes the 1024-bit keys
-//! of Minecraft servers, which common libraries refuse, and costs a few microseconds, so that the load that it makes
-//! is the server's.
+//! A client has nothing to hide in a load test, so this is neither constant-time nor blinded. It takes the
+//! 1024-bit keys of Minecraft servers, which common libraries refuse, and costs a few microseconds, so that
+//! the load that it makes is the server's.
 
 mod modulus;
 
@@ -11,7 +11,8 @@ use std::fmt;
 pub use self::modulus::Modulus;
 use crate::random::Random;
 
-/// DER of the algorithm identifier of an RSA key: `rsaEncryption` with NULL parameters (RFC 8017, appendix A.1).
+/// DER of the algorithm identifier of an RSA key: `rsaEncryption` with NULL parameters (RFC 8017, appendix
+/// A.1).
 const RSA_ENCRYPTION: [u8; 15] = [
     0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
 ];

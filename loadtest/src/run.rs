@@ -1,5 +1,5 @@
-//! The one command: starts Passage with built-in backends on one core, loads it from another, and measures it; on request
-//! peers too, in the same run.
+//! The one command: starts Passage with built-in backends on one core, loads it from another, and measures
+//! it; on request peers too, in the same run.
 
 mod config;
 mod duel;

@@ -16,7 +16,8 @@ pub enum Pace {
         /// Connections in flight, over all threads.
         concurrency: usize,
     },
-    /// Open loop: starts come at this rate whatever the server does, and latency counts from the scheduled start.
+    /// Open loop: starts come at this rate whatever the server does, and latency counts from the scheduled
+    /// start.
     Open {
         /// Starts per second, over all threads.
         rate: f64,

@@ -53,8 +53,8 @@ pub struct Usage {
     pub threads: usize,
 }
 
-/// Reads what process `pid` uses now. Kernel threads that work for it (`ksoftirqd`) are not in it; interrupts that
-/// hit it are.
+/// Reads what process `pid` uses now. Kernel threads that work for it (`ksoftirqd`) are not in it; interrupts
+/// that hit it are.
 ///
 /// # Errors
 /// If the process is gone or another user's.
@@ -70,8 +70,8 @@ pub fn read(pid: u32) -> io::Result<Reading> {
     })
 }
 
-/// Reads the user and system time of process `pid`, threads that have ended included, from its CPU clock: exact to
-/// the nanosecond, where `/proc/PID/stat` counts ticks.
+/// Reads the user and system time of process `pid`, threads that have ended included, from its CPU clock:
+/// exact to the nanosecond, where `/proc/PID/stat` counts ticks.
 ///
 /// # Errors
 /// If the process is gone.

@@ -1,7 +1,7 @@
 //! Minecraft's wire format, from the client's side.
 //!
-//! Written apart from `passage-proto` on purpose: a load generator that shared the server's codec would also share
-//! its mistakes, and could not find them.
+//! Written apart from `passage-proto` on purpose: a load generator that shared the server's codec would also
+//! share its mistakes, and could not find them.
 
 use crate::failure::{Failure, Kind};
 
@@ -30,8 +30,8 @@ pub fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Appends a packet as one frame; `body` writes what follows the packet id.
 pub fn put_packet(output: &mut Vec<u8>, id: i32, body: impl FnOnce(&mut Vec<u8>)) {
-    // A VarInt of the length goes in front once it is known. Most packets of a client are shorter than 128 bytes, so
-    // one byte is reserved and more are made room for where needed.
+    // A VarInt of the length goes in front once it is known. Most packets of a client are shorter than 128
+    // bytes, so one byte is reserved and more are made room for where needed.
     let start = output.len();
     output.push(0);
     put_varint(output, id);

@@ -222,7 +222,8 @@ fn idle_connections_stand_until_the_end() {
             pid: Some(std::process::id()),
             ..settings(double.address())
         };
-        // A handshake that is echoed would be bytes that nobody waits for: that stage gets a server that says nothing.
+        // A handshake that is echoed would be bytes that nobody waits for: that stage gets a server that says
+        // nothing.
         let silent = Double::start(
             login::Login {
                 secret: None,
@@ -303,7 +304,8 @@ fn slow_share(pace: Pace) -> f64 {
 
 #[test]
 fn an_open_loop_counts_from_the_scheduled_start() {
-    // 400 of 1200 ms stand still. Whoever was due in the first 300 of these waits longer than 100 ms: a quarter of all.
+    // 400 of 1200 ms stand still. Whoever was due in the first 300 of these waits longer than 100 ms: a
+    // quarter of all.
     let open = slow_share(Pace::Open {
         rate: 1000.0,
         arrivals: Arrivals::Even,

@@ -1,5 +1,5 @@
-//! A server that logs everybody in and transfers them: what Passage does in transfer mode, written apart from it, to
-//! test the flows against. Faults can be asked for, because a flow that notices none proves nothing.
+//! A server that logs everybody in and transfers them: what Passage does in transfer mode, written apart from
+//! it, to test the flows against. Faults can be asked for, because a flow that notices none proves nothing.
 
 mod key;
 
@@ -111,7 +111,8 @@ impl Service for Login {
 }
 
 impl Login {
-    /// Takes one packet. `Some(false)` when the player is transferred, `None` if the packet is not what is due.
+    /// Takes one packet. `Some(false)` when the player is transferred, `None` if the packet is not what is
+    /// due.
     fn step(&self, visit: &mut Visit, id: i32, mut body: Reader<'_>, output: &mut Vec<u8>) -> Option<bool> {
         match (visit.step, id) {
             (Step::Handshake, 0x00) => {

@@ -24,7 +24,7 @@ impl Status {
 impl Default for Status {
     fn default() -> Self {
         Self::new(
-            r#"{"version":{"name":"double","protocol":772},"players":{"max":20,"online":0},"description":"double"}"#,
+            r#"{"version":{"name":"double","protocol":772},"players":{"max":1,"online":0},"description":""}"#,
         )
     }
 }

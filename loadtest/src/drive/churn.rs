@@ -166,7 +166,8 @@ impl<F: Flow> Churn<'_, F> {
         }
     }
 
-    /// Nothing becomes due from here on. What was due before still begins, or is a failure: it is not forgotten.
+    /// Nothing becomes due from here on. What was due before still begins, or is a failure: it is not
+    /// forgotten.
     fn finish(&mut self, now: Instant) {
         self.stop = Some(now);
         let mut missed = 0;

@@ -1,5 +1,5 @@
-//! Connections that are opened once and kept: one unit is one message that came back, or, where nothing is sent,
-//! one connection that stayed open.
+//! Connections that are opened once and kept: one unit is one message that came back, or, where nothing is
+//! sent, one connection that stayed open.
 
 mod line;
 

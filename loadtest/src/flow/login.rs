@@ -30,8 +30,8 @@ pub struct Login {
     /// Signs the cookies; with it the authentication cookie has to come, and to hold.
     #[serde(skip)]
     pub secret: Option<Vec<u8>>,
-    /// Present a session and a signed authentication cookie for another name than the login start claims, with
-    /// intent 3: the server has to believe the cookie.
+    /// Present a session and a signed authentication cookie for another name than the login start claims,
+    /// with intent 3: the server has to believe the cookie.
     pub returns: bool,
     /// Where the login ends well.
     pub until: Until,

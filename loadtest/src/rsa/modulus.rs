@@ -1,5 +1,5 @@
-//! Powers modulo an odd number, by Montgomery's multiplication (Montgomery 1985; the interleaved form is CIOS of Koç,
-//! Acar and Kaliski, "Analyzing and Comparing Montgomery Multiplication Algorithms", 1996).
+//! Powers modulo an odd number, by Montgomery's multiplication (Montgomery 1985; the interleaved form is CIOS
+//! of Koç, Acar and Kaliski, "Analyzing and Comparing Montgomery Multiplication Algorithms", 1996).
 
 /// An odd modulus, prepared for multiplication. Numbers are little-endian limbs.
 #[derive(Clone, Debug)]

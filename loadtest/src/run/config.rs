@@ -43,8 +43,8 @@ impl PassageFiles {
     }
 }
 
-/// A loopback address whose port nobody has, below the ports that the kernel gives to connections: those that ended a
-/// moment ago still hold theirs. Somebody may take it before it is used; then the server says so.
+/// A loopback address whose port nobody has, below the ports that the kernel gives to connections: those that
+/// ended a moment ago still hold theirs. Somebody may take it before it is used; then the server says so.
 pub(super) fn free_address() -> io::Result<SocketAddr> {
     let begin = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap_or(0);
     let mut ports = (begin..32_000).chain(18_000..begin);

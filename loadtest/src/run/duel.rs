@@ -36,7 +36,8 @@ impl Rounds {
 }
 
 impl Duel {
-    /// Median over the rounds of Passage's CPU time per message divided by the peer's; `None` without a whole round.
+    /// Median over the rounds of Passage's CPU time per message divided by the peer's; `None` without a whole
+    /// round.
     pub(crate) fn ratio(&self) -> Option<f64> {
         median(self.rounds.iter().filter_map(Round::ratio).collect())
     }

@@ -62,7 +62,8 @@ pub(super) fn start(
 }
 
 fn configuration(kind: PeerKind, address: SocketAddr, target: SocketAddr, relays: usize) -> String {
-    // A few more than are opened: both refuse to start where the limit of open files is below what they might need.
+    // A few more than are opened: both refuse to start where the limit of open files is below what they might
+    // need.
     let relays = relays + 64;
     match kind {
         PeerKind::Haproxy => format!(
@@ -82,7 +83,8 @@ fn configuration(kind: PeerKind, address: SocketAddr, target: SocketAddr, relays
             format!(
                 "{load}daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\n\
                  events {{ worker_connections {connections}; }}\n\
-                 stream {{ access_log off; server {{ listen {address} backlog=4096; proxy_pass {target}; }} }}\n"
+                 stream {{\n  access_log off;\n  \
+                 server {{ listen {address} backlog=4096; proxy_pass {target}; }}\n}}\n"
             )
         }
     }

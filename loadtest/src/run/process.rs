@@ -79,7 +79,8 @@ pub(super) fn find_passage(given: Option<&Path>) -> io::Result<PathBuf> {
         return path.canonicalize();
     }
     let text = format!(
-        "no passage program at {}: build it with `cargo build --release -p passage`, or say with --passage where it is",
+        "no passage program at {}: build it with `cargo build --release -p passage`, or say with --passage \
+         where it is",
         path.display()
     );
     Err(io::Error::new(io::ErrorKind::NotFound, text))
@@ -131,7 +132,8 @@ pub(super) fn start(
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let cpu = cpus.server;
-    // A child inherits the CPUs of the thread that spawns it; a thread of its own keeps this one's as they are.
+    // A child inherits the CPUs of the thread that spawns it; a thread of its own keeps this one's as they
+    // are.
     let spawner = std::thread::spawn(move || {
         if let Some(cpu) = cpu {
             pin::pin_thread(cpu)?;

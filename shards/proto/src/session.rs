@@ -284,8 +284,8 @@ impl Session {
         }
     }
 
-    /// Sets the trace (W3C `traceparent`) that the session cookie carries on to the next server. Without this call the
-    /// cookie keeps the one that it came with. To be called before the target is answered.
+    /// Sets the trace (W3C `traceparent`) that the session cookie carries on to the next server. Without this
+    /// call the cookie keeps the one that it came with. To be called before the target is answered.
     pub fn set_traceparent(&mut self, traceparent: impl Into<Box<str>>) {
         self.context.traceparent = Some(traceparent.into());
     }

@@ -1,8 +1,8 @@
 //! Golden bytes: every packet, and text as NBT, as another implementation serialises it.
 //!
-//! `tests/counterparts/golden.mjs` writes `golden/golden.json` with npm `minecraft-protocol`, `minecraft-data` and
-//! `prismarine-nbt`; the same values stand here. Encoding must give the same bytes and decoding the same
-//! values, in every version.
+//! `tests/counterparts/golden.mjs` writes `golden/golden.json` with npm `minecraft-protocol`,
+//! `minecraft-data` and `prismarine-nbt`; the same values stand here. Encoding must give the same bytes and
+//! decoding the same values, in every version.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail a test by panicking")]
 
 use std::collections::BTreeSet;

@@ -9,6 +9,8 @@
 mod client;
 #[path = "session/conversations.rs"]
 mod conversations;
+#[path = "session/cookies.rs"]
+mod cookies;
 #[path = "session/corpus.rs"]
 mod corpus;
 #[path = "session/deadlines.rs"]

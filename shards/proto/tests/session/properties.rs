@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::client::{ENTROPY, Event, SECRET};
 use crate::world::{ALICE, BIRTH, End, Run, World, keys, profile, refusal, setup, status, target};
-use crate::{recordings, split};
+use crate::{cookies, recordings, split};
 
 /// What a hostile network and a buggy caller can do to a session.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ proptest! {
     fn whoever_alices_cookie_comes_with_is_alice(name in "[A-Za-z0-9_]{1,16}", id in any::<u128>()) {
         let recording = recordings::named("transfer_with_cookies");
         prop_assume!(name != "Alice" && !"Alice transfers".contains(&name) && name.len() > 3);
-        let script = recordings::arrival_of(&name, uuid::Uuid::from_u128(id), &recordings::alices_cookie());
+        let script = recordings::arrival_of(&name, uuid::Uuid::from_u128(id), &cookies::alices_cookie());
         let transcript = Run::play(recording.world.clone(), &script);
         prop_assert_eq!(transcript.end, Some(End::Transferred));
         let knows = transcript.lines.last().unwrap();
@@ -131,7 +131,7 @@ proptest! {
 
     #[test]
     fn a_cookie_that_was_touched_verifies_never(place in any::<prop::sample::Index>(), flip in 1_u8..) {
-        let mut cookie = recordings::alices_cookie();
+        let mut cookie = cookies::alices_cookie();
         let place = place.index(cookie.len());
         cookie[place] ^= flip;
         prop_assert!(keys().verify(&cookie, &check(BIRTH, setup().peer.ip())).is_err());
@@ -146,7 +146,7 @@ proptest! {
     fn a_cookie_of_other_keys_verifies_never(secret in vec(any::<u8>(), 16..64)) {
         prop_assume!(secret != crate::world::SECRET);
         let others = CookieKeys::new(&secret, None).unwrap();
-        let cookie = recordings::cookie(BIRTH, setup().peer).sign(&others).unwrap();
+        let cookie = cookies::cookie(BIRTH, setup().peer).sign(&others).unwrap();
         prop_assert!(keys().verify(&cookie, &check(BIRTH, setup().peer.ip())).is_err());
     }
 
@@ -157,7 +157,7 @@ proptest! {
         port in any::<u16>(),
     ) {
         let issued = SocketAddr::from((setup().peer.ip(), port));
-        let cookie = recordings::cookie(BIRTH - age, issued).sign(&keys()).unwrap();
+        let cookie = cookies::cookie(BIRTH - age, issued).sign(&keys()).unwrap();
         let fresh = keys().verify(&cookie, &check(BIRTH, setup().peer.ip()));
         prop_assert_eq!(fresh.is_ok(), age <= 21_600);
         let elsewhere = IpAddr::V4(Ipv4Addr::from_bits(ip));

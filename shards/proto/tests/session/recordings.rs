@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use passage_proto::cookie::{AuthCookie, CookieKeys};
-use passage_proto::identity::Property;
 use passage_proto::packet::handshake::Intent;
 use passage_proto::packet::login;
 use passage_proto::packet::login::PluginResponse;
@@ -14,6 +12,7 @@ use passage_proto::session::ProxyExpectation;
 use uuid::Uuid;
 
 use crate::client::{Client, Event, KEEP_ALIVE_ID};
+use crate::cookies::{alices_cookie, cookie_of, forged_cookie};
 use crate::world::{ALICE, BIRTH, MALLORY, World, keys, refusal, setup};
 
 /// One conversation.
@@ -447,36 +446,6 @@ fn cookies_in_clear() -> World {
         plan.cookies = Some(keys());
     }
     world
-}
-
-/// A cookie for Alice that is as good as any.
-pub(crate) fn alices_cookie() -> Vec<u8> {
-    cookie_of(BIRTH - 60, setup().peer)
-}
-
-fn forged_cookie() -> Vec<u8> {
-    let keys = CookieKeys::new(b"another secret of enough bytes", None).unwrap();
-    cookie(BIRTH, setup().peer).sign(&keys).unwrap()
-}
-
-fn cookie_of(timestamp: u64, client_addr: SocketAddr) -> Vec<u8> {
-    cookie(timestamp, client_addr).sign(&keys()).unwrap()
-}
-
-pub(crate) fn cookie(timestamp: u64, client_addr: SocketAddr) -> AuthCookie {
-    AuthCookie {
-        timestamp,
-        client_addr,
-        user_name: "Alice".to_owned(),
-        user_id: ALICE,
-        target: Some("survival".to_owned()),
-        profile_properties: vec![Property {
-            name: "textures".to_owned(),
-            value: "Alice's".to_owned(),
-            signature: None,
-        }],
-        extra: [("rank".to_owned(), "admin".into())].into_iter().collect(),
-    }
 }
 
 fn proxy_v2(version_and_command: u8, addresses: &[u8]) -> Vec<u8> {
