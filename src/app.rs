@@ -8,6 +8,7 @@
 mod announce;
 mod failure;
 mod plan;
+mod reports;
 
 use std::path::Path;
 use std::thread;
@@ -20,6 +21,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, Control};
+use crate::telemetry::sentry::Reports;
 use crate::telemetry::{self, Telemetry, logs};
 
 pub(crate) use self::announce::{describe, protection};
@@ -33,7 +35,7 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 const CONTROL_END_MAX: Duration = Duration::from_secs(1);
 /// How long the last export may take: with the last log lines, 5 s.
 const FLUSH_MAX: Duration = Duration::from_secs(4);
-/// How long the last log lines may take, which a blocked standard output never writes.
+/// How long the last log lines and reports may take, which a blocked standard output never writes.
 const LOGS_FLUSH_MAX: Duration = Duration::from_secs(1);
 /// How long what is left may take to drain once a part of the process has died.
 const DRAIN_OF_THE_REST_MAX: Duration = Duration::from_secs(5);
@@ -44,17 +46,35 @@ const DRAIN_OF_THE_REST_MAX: Duration = Duration::from_secs(5);
 ///
 /// Why it did not start, or what of it died.
 pub fn run(named: Option<&Path>) -> Result<(), Failure> {
-    let loaded = config::load(named).map_err(Failure::Config)?;
-    let logs = logs::init().map_err(Failure::Logs)?;
-    let result = run_logged(&loaded);
+    let loaded = match config::load(named) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            reports::misconfigured(&problems);
+            return Err(Failure::Config(problems));
+        }
+    };
+    let reports = reports::start(&loaded.config.sentry)?;
+    let logs = logs::init(reports.as_ref()).map_err(Failure::Logs)?;
+    if let Some(reports) = &reports {
+        reports.watch_panics();
+    }
+    let result = run_logged(&loaded, reports.as_ref());
     if let Err(failure) = &result {
         tracing::error!("{failure}");
+        reports::failed(failure);
     }
-    logs.flush(Instant::now() + LOGS_FLUSH_MAX);
+    let deadline = Instant::now() + LOGS_FLUSH_MAX;
+    if let Some(reports) = &reports {
+        reports.stop(deadline);
+    }
+    logs.flush(deadline);
+    if let Some(reports) = reports {
+        reports.shutdown(deadline);
+    }
     result
 }
 
-fn run_logged(loaded: &Loaded) -> Result<(), Failure> {
+fn run_logged(loaded: &Loaded, reports: Option<&Reports>) -> Result<(), Failure> {
     // Signals are caught before anything listens, so that one that comes during the start drains as well.
     let signals = catch_signals()?;
     let config = &loaded.config;
@@ -64,7 +84,7 @@ fn run_logged(loaded: &Loaded) -> Result<(), Failure> {
     let running = Running::start(config, plan)?;
     announce::started(loaded, &running.shards);
     let cause = running.wait(&signals);
-    running.end(config, cause, &signals)
+    running.end(config, cause, &signals, reports)
 }
 
 /// Everything that runs.
@@ -116,7 +136,13 @@ impl Running {
     }
 
     /// Drains, stops and flushes, in this order. A second signal cuts the drain short.
-    fn end(self, config: &Config, cause: Cause, signals: &Receiver<i32>) -> Result<(), Failure> {
+    fn end(
+        self,
+        config: &Config,
+        cause: Cause,
+        signals: &Receiver<i32>,
+        reports: Option<&Reports>,
+    ) -> Result<(), Failure> {
         let Self {
             shards,
             control,
@@ -151,7 +177,11 @@ impl Running {
         } else {
             FLUSH_MAX
         };
-        if telemetry.shutdown(Instant::now() + flush_max) == telemetry::Flush::Failed {
+        let deadline = Instant::now() + flush_max;
+        if let Some(reports) = reports {
+            reports.stop(deadline);
+        }
+        if telemetry.shutdown(deadline) == telemetry::Flush::Failed {
             tracing::warn!("the last metrics did not reach the collector");
         }
         if interrupted {

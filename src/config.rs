@@ -101,7 +101,11 @@ pub fn load_from(
     let named = named
         .map(Path::to_owned)
         .or_else(|| variable(CONFIG_FILE).map(PathBuf::from));
-    let (source, text) = read_file(named, directory)?;
+    let prefix =
+        variable(ENV_PREFIX).map_or_else(|| ENV_PREFIX_DEFAULT.into(), |prefix| prefix.to_string_lossy());
+    let environment = || Environment::new(&prefix, variables.clone());
+    let lost = |problems: Problems| problems.with_sentry(sentry_of(environment()));
+    let (source, text) = read_file(named, directory).map_err(lost)?;
 
     let mut problems = Vec::new();
     let secret = variable(AUTH_SECRET_FILE).and_then(|path| {
@@ -110,24 +114,32 @@ pub fn load_from(
             .map_err(|wrong| problems.extend_from_slice(wrong.all()))
             .ok()
     });
-    let prefix =
-        variable(ENV_PREFIX).map_or_else(|| ENV_PREFIX_DEFAULT.into(), |prefix| prefix.to_string_lossy());
-    let reading = Reading::new(Environment::new(&prefix, variables.clone()));
+    let reading = Reading::new(environment());
 
     let path = source.to_string().into();
-    let table = raw::parse_document(&text, &path)?;
+    let table = raw::parse_document(&text, &path).map_err(lost)?;
     let place = Place::File { path, line: 0 };
     let config = reading.root(&table, place, |root| typed::read(root, secret));
     let (found, warnings) = reading.finish();
     problems.extend(found);
     match Problems::of(problems) {
-        Some(problems) => Err(problems),
+        Some(problems) => Err(problems.with_sentry(config.sentry)),
         None => Ok(Loaded {
             config,
             source,
             warnings,
         }),
     }
+}
+
+/// What the environment alone says about `[sentry]`, for a file that says nothing because it cannot be read.
+fn sentry_of(environment: Environment) -> Sentry {
+    let reading = Reading::new(environment);
+    let nowhere = Place::Environment(ENV_PREFIX.into());
+    reading.root(&raw::Table::new(), nowhere, |root| {
+        root.skip_rest();
+        typed::sentry(root)
+    })
 }
 
 /// The text of the named file, or of the first that there is, or the built-in one.

@@ -9,7 +9,8 @@
 mod aggregate;
 mod instruments;
 pub mod logs;
-mod otlp;
+pub(crate) mod otlp;
+pub mod sentry;
 mod worker;
 
 use std::fmt;

@@ -18,6 +18,7 @@ use crate::admission::{LoginSeat, Seat};
 use crate::engine::{Event, Socket};
 use crate::outcome::{Outcome, Record};
 use crate::pool::panic_message;
+use crate::report;
 use crate::shard::{Enrolment, Gate, RouteRef, Shard};
 
 mod answers;
@@ -43,6 +44,7 @@ pub(crate) fn spawn(
     let supervised = async move {
         if let Err(panic) = AssertUnwindSafe(connection.serve()).catch_unwind().await {
             let (client, stage) = shard.take_panic().unwrap_or((peer, Stage::Handshake));
+            report::panicked(client, stage);
             let (client_ip, message) = (client.ip(), panic_message(&*panic));
             tracing::error!(
                 target: "passage::connection",

@@ -30,6 +30,18 @@ pub(crate) enum DialError {
     TimedOut,
 }
 
+impl DialError {
+    /// The stable name of the error.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Resolve(_) => "resolve",
+            Self::NoAddress => "no_address",
+            Self::Connect(..) => "connect",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
 /// Connects to a target.
 ///
 /// # Errors

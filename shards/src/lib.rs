@@ -18,6 +18,7 @@ pub mod limiter;
 pub mod metrics;
 mod outcome;
 pub mod pool;
+pub mod report;
 pub mod route;
 pub mod rsa;
 mod shard;

@@ -274,7 +274,8 @@ impl Record {
         }
     }
 
-    fn route_name(&self) -> Option<&str> {
+    /// The name of the route, once there is one.
+    pub(crate) fn route_name(&self) -> Option<&str> {
         Some(&*self.request.as_ref()?.route.as_ref()?.route()?.name)
     }
 

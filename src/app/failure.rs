@@ -6,7 +6,7 @@ use std::io;
 use passage_shards::pool::StartError;
 
 use crate::config::Problems;
-use crate::telemetry::{self, logs};
+use crate::telemetry::{self, logs, sentry};
 
 /// Why Passage did not start, or did not end well.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Failure {
     Signals(io::Error),
     /// Telemetry cannot start.
     Telemetry(telemetry::StartError),
+    /// Reports to Sentry cannot start.
+    Sentry(sentry::StartError),
     /// The shards cannot start.
     Shards(StartError),
     /// The control thread died.
@@ -45,6 +47,12 @@ const CONFIG: u8 = 78;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
+    /// Whether a change of the configuration is what helps.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        self.exit_code() == CONFIG
+    }
+
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -52,9 +60,15 @@ impl Failure {
             Self::Config(_) | Self::Plan(_) => CONFIG,
             Self::Logs(logs::InitError::Filter { .. }) => CONFIG,
             Self::Telemetry(telemetry::StartError::Endpoint(..) | telemetry::StartError::Token(_)) => CONFIG,
+            Self::Sentry(sentry::StartError::Address) => CONFIG,
             Self::Shards(StartError::Routes(_) | StartError::NoAddress) => CONFIG,
             Self::Shards(StartError::Address { .. }) => TEMPORARY,
-            Self::Logs(_) | Self::Threads(_) | Self::Signals(_) | Self::Telemetry(_) | Self::Shards(_) => OS,
+            Self::Logs(_)
+            | Self::Threads(_)
+            | Self::Signals(_)
+            | Self::Telemetry(_)
+            | Self::Sentry(_)
+            | Self::Shards(_) => OS,
             Self::ControlDied | Self::ShardDied(_) => SOFTWARE,
             Self::Interrupted => INTERRUPTED,
         }
@@ -75,6 +89,7 @@ impl fmt::Display for Failure {
             }
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
             Self::Telemetry(error) => error.fmt(f),
+            Self::Sentry(error) => error.fmt(f),
             Self::Shards(error) => error.fmt(f),
             Self::ControlDied => {
                 f.write_str("the control thread died; this is a bug of Passage, please report it")

@@ -7,6 +7,7 @@ use passage_shards::metrics::{AdapterName, AdapterType};
 use passage_shards::route::Authentication;
 
 use super::*;
+use crate::telemetry::otlp::receiver::{Mode, Receiver as Server};
 
 fn load(text: &str) -> Loaded {
     let directory = tempfile::tempdir().unwrap();
@@ -144,4 +145,28 @@ fn exit_codes_tell_configuration_from_system() {
     };
     assert_eq!(Failure::Shards(taken).exit_code(), 75);
     assert_eq!(Failure::ControlDied.exit_code(), 70);
+}
+
+#[test]
+fn a_wrong_configuration_is_reported_before_the_exit() {
+    let server = Server::start(Mode::Up);
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "timeout = -1\n[sentry]\naddress = \"http://publickey@{}/1\"\n",
+        server.address
+    );
+    std::fs::write(directory.path().join("wrong.toml"), text).unwrap();
+    let none: [(OsString, OsString); 0] = [];
+    let problems = config::load_from(Some(Path::new("wrong.toml")), directory.path(), none).unwrap_err();
+    reports::misconfigured(&problems);
+    let bodies = server.bodies();
+    let [body] = &bodies[..] else {
+        panic!("one event, not {}", bodies.len())
+    };
+    let text = String::from_utf8_lossy(body);
+    assert!(
+        text.contains("configuration_error") && text.contains("wrong.toml:1: timeout"),
+        "{text}"
+    );
+    assert!(Failure::Config(problems).is_configuration());
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::typed::Sentry;
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -70,38 +72,62 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong with a configuration, in the order of its places. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    all: Vec<Problem>,
+    sentry: Option<Box<Sentry>>,
+}
 
 impl Problems {
     /// All of them, if there are any.
     #[must_use]
     pub fn of(mut found: Vec<Problem>) -> Option<Self> {
         found.sort_by(|a, b| a.place.cmp(&b.place));
-        (!found.is_empty()).then_some(Self(found))
+        (!found.is_empty()).then_some(Self {
+            all: found,
+            sentry: None,
+        })
     }
 
     /// The problems, sorted by place.
     #[must_use]
     pub fn all(&self) -> &[Problem] {
-        &self.0
+        &self.all
+    }
+
+    /// Where they can be reported: `[sentry]`, if that much of the configuration could be read.
+    #[must_use]
+    pub fn sentry(&self) -> Option<&Sentry> {
+        self.sentry.as_deref()
+    }
+
+    /// The same problems, with where to report them.
+    #[must_use]
+    pub(super) fn with_sentry(self, sentry: Sentry) -> Self {
+        Self {
+            sentry: Some(Box::new(sentry)),
+            ..self
+        }
     }
 }
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+        Self {
+            all: vec![problem],
+            sentry: None,
+        }
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.all.len();
         writeln!(
             f,
             "{count} problem{} in the configuration",
             if count == 1 { "" } else { "s" }
         )?;
-        for problem in &self.0 {
+        for problem in &self.all {
             write!(f, "\n{problem}\n")?;
         }
         Ok(())

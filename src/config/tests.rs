@@ -270,6 +270,30 @@ fn secrets_show_in_no_dump_and_in_no_report() {
     assert!(!report.contains("hunter2"), "{report}");
 }
 
+#[test]
+fn problems_know_where_they_can_be_reported_even_if_the_file_makes_no_sense() {
+    let dsn = "https://hunter2@sentry.example.net/1";
+    let reported_to = |text: &str, variables: &[(&str, &str)]| {
+        let problems = read(text, variables).unwrap_err();
+        let sentry = problems.sentry().filter(|sentry| sentry.enabled)?;
+        Some(sentry.address.as_ref()?.expose().to_owned())
+    };
+    let text = format!("timeout = -1\n[sentry]\naddress = \"{dsn}\"\n");
+    assert_eq!(reported_to(&text, &[]).as_deref(), Some(dsn));
+    let variables = [("PASSAGE_SENTRY_ADDRESS", dsn)];
+    assert_eq!(reported_to("timeout = -1", &variables).as_deref(), Some(dsn));
+    assert_eq!(reported_to("timeout = ", &variables).as_deref(), Some(dsn));
+    assert_eq!(reported_to("timeout = ", &[]), None);
+    assert_eq!(reported_to("[sentry]\naddress = \"hunter2\"", &[]), None);
+    let report = read("[sentry]\naddress = \"hunter2\"", &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        report.contains("Client Keys") && !report.contains("hunter2"),
+        "{report}"
+    );
+}
+
 /// Configurations with one problem each, and the key that is blamed.
 const COMBINATIONS: &[(&str, &str)] = &[
     (
@@ -312,6 +336,10 @@ const COMBINATIONS: &[(&str, &str)] = &[
     ),
     ("[otel]\ntraces_sample_rate = 1.5", "otel.traces_sample_rate"),
     ("[sentry]\nenabled = true", "sentry.address"),
+    (
+        "[sentry]\naddress = \"https://sentry.example.net/1\"",
+        "sentry.address",
+    ),
     (
         "[localization]\ndefault_locale = \"tlh\"",
         "localization.default_locale",

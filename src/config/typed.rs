@@ -95,7 +95,7 @@ pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
         rate_limit: root.table("rate_limiter", network::rate_limit),
         proxy_protocol: root.table("proxy_protocol", network::proxy_protocol),
         otel: root.table("otel", observability::otel),
-        sentry: root.table("sentry", observability::sentry),
+        sentry: sentry(root),
         admin: root.table("admin", observability::admin),
         unknown_host: root.table("unknown_host", |table| {
             table.is_written().then(|| status::read_fixed_only(table))
@@ -105,6 +105,11 @@ pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
     };
     check_combinations(root, &config);
     config
+}
+
+/// Reads `[sentry]` alone.
+pub(super) fn sentry(root: &Section<'_>) -> Sentry {
+    root.table("sentry", observability::sentry)
 }
 
 fn addresses(root: &Section<'_>) -> Vec<SocketAddr> {

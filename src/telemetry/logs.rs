@@ -15,12 +15,16 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use passage_shards::report;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry};
 
 use line::LineLayer;
 use writer::Queue;
+
+use super::sentry::Reports;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +87,13 @@ pub struct Logs {
 }
 
 /// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal,
-/// as JSON otherwise. The filter is that of `RUST_LOG`, or `info`.
+/// as JSON otherwise. The filter is that of `RUST_LOG`, or `info`. Events that are reports go to `reports`
+/// instead.
 ///
 /// # Errors
 ///
 /// If `RUST_LOG` has a directive that cannot be read, or logging cannot start.
-pub fn init() -> Result<Logs, InitError> {
+pub fn init(reports: Option<&Reports>) -> Result<Logs, InitError> {
     let filter = match env::var("RUST_LOG") {
         Ok(directives) => filter(&directives)?,
         Err(VarError::NotPresent) => filter("")?,
@@ -111,7 +116,9 @@ pub fn init() -> Result<Logs, InitError> {
     // Without the lock of the standard library's handle, which the exit would wait for.
     let output = stdout.as_fd().try_clone_to_owned().map_err(InitError::Writer)?;
     let queue = Queue::start(File::from(output), format).map_err(InitError::Writer)?;
-    let subscriber = Registry::default().with(LineLayer::new(format, queue.clone()).with_filter(filter));
+    let subscriber = Registry::default()
+        .with(LineLayer::new(format, queue.clone()).with_filter(filter))
+        .with(reports.map(Reports::reporter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)?;
     let queue = QUEUE.get_or_init(|| queue).clone();
     Ok(Logs { queue })
@@ -144,12 +151,15 @@ fn shown_target(target: &str) -> (&'static str, &str) {
 
 fn filter(directives: &str) -> Result<EnvFilter, InitError> {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    builder
-        .parse(widened(directives))
-        .map_err(|error| InitError::Filter {
-            value: directives.to_owned(),
-            problem: error.to_string(),
-        })
+    let filter = || -> Result<EnvFilter, ParseError> {
+        let filter = builder.parse(widened(directives))?;
+        // Reports are no log lines, whatever the level.
+        Ok(filter.add_directive(format!("{}=off", report::TARGET).parse()?))
+    };
+    filter().map_err(|error| InitError::Filter {
+        value: directives.to_owned(),
+        problem: error.to_string(),
+    })
 }
 
 /// The same directives, those for a module of `passage` for the modules of the other crates too.

@@ -1,6 +1,6 @@
 //! What a session asks: answered on the spot where the shard knows the answer, else somebody's errand.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use passage_proto::Now;
 use passage_proto::identity::{self, Profile};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::Connection;
 use crate::ask::{Pending, RemoteAnswer, RemoteQuestion, authentication_refusal};
 use crate::metrics::{AdapterName, AdapterType, Bound};
+use crate::report;
 use crate::route::{Authentication, Route, StatusSource};
 use crate::shard::{Decrypting, RouteRef};
 
@@ -96,8 +97,7 @@ impl Connection {
                 Answer::Profile(Err(refusal)) => Some(refusal.cause),
                 _ => None,
             };
-            self.shard
-                .count(|meter| meter.adapter(AdapterName::Authentication, kind, took, error));
+            self.count_call(AdapterName::Authentication, kind, took, error);
         }
         self.session.answer(answer, now);
     }
@@ -231,8 +231,14 @@ impl Connection {
     }
 
     fn count_adapter(&self, name: AdapterName, kind: AdapterType, began: Instant, error: Option<AskError>) {
-        self.shard
-            .count(|meter| meter.adapter(name, kind, began.elapsed(), error));
+        self.count_call(name, kind, began.elapsed(), error);
+    }
+
+    fn count_call(&self, name: AdapterName, kind: AdapterType, took: Duration, error: Option<AskError>) {
+        self.shard.count(|meter| meter.adapter(name, kind, took, error));
+        if let Some(cause) = error {
+            report::adapter_error(self.session.facts(), self.record.route_name(), name, kind, cause);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Connection, LINGER};
 use crate::dial::{DialError, dial};
 use crate::engine::RelayReport;
 use crate::outcome::Outcome;
+use crate::report;
 use crate::shard::RouteRef;
 
 impl Connection {
@@ -66,6 +67,7 @@ impl Connection {
     async fn apologise(mut self, handoff: &Handoff, error: &DialError) {
         let target = &handoff.target;
         self.record.unreachable(target);
+        report::target_failure(self.session.facts(), self.record.route_name(), target, error);
         self.warn(target, error);
         let login = self
             .session
@@ -96,6 +98,7 @@ impl Connection {
         record.ended(Outcome::Unreachable, session.facts());
         socket.finish(LINGER);
     }
+
     fn warn(&self, target: &Target, error: &DialError) {
         let Some(withheld) = self.shard.target_warnings.pass(self.shard.engine.now()) else {
             return;

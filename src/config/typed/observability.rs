@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::secret::{Secret, token};
+use crate::config::raw::Node;
 use crate::config::section::Section;
-use crate::config::value::{boolean, integer, number, parsed, seconds, text, url};
+use crate::config::value::{Mismatch, Parsed, boolean, integer, number, parsed, seconds, text, url};
+use crate::telemetry::sentry::is_dsn;
 
 /// `[otel]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,17 +39,19 @@ pub struct Endpoint {
     pub token: Option<Secret>,
 }
 
-/// `[sentry]`; not reported to by this version.
+/// `[sentry]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sentry {
     /// Whether anything is reported.
     pub enabled: bool,
-    /// Whether the reporting itself is logged.
+    /// Whether every event is logged.
     pub debug: bool,
     /// The DSN. It contains a key.
     pub address: Option<Secret>,
-    /// The environment tag; empty for none.
+    /// The environment of events; empty for none.
     pub environment: String,
+    /// Whether events say who and where: player name and UUID, IP address, target.
+    pub send_pii: bool,
 }
 
 /// `[admin]`; not served by this version.
@@ -88,8 +92,9 @@ pub(super) fn sentry(table: &Section<'_>) -> Sentry {
             .value("enabled", boolean)
             .unwrap_or_else(|| table.is_written()),
         debug: table.value("debug", boolean).unwrap_or(false),
-        address: table.value("address", token),
+        address: table.value("address", dsn),
         environment: table.value("environment", text).unwrap_or_default(),
+        send_pii: table.value("send_pii", boolean).unwrap_or(true),
     };
     if sentry.enabled && sentry.address.is_none() && !table.has("address") {
         table.blame(
@@ -97,11 +102,6 @@ pub(super) fn sentry(table: &Section<'_>) -> Sentry {
             "nothing",
             "the DSN of your Sentry project, or enabled = false",
         );
-    }
-    if sentry.enabled {
-        table
-            .reading
-            .warn("[sentry] is enabled, but this version does not report to Sentry yet".into());
     }
     sentry
 }
@@ -117,6 +117,21 @@ pub(super) fn admin(table: &Section<'_>) -> Admin {
             .warn("admin.address is set, but this version serves no admin pages yet".into());
     }
     Admin { address }
+}
+
+/// A DSN of Sentry. It is not shown where it is wrong: its key may be right.
+fn dsn(node: &Node) -> Parsed<Secret> {
+    let address = token(node)?;
+    if is_dsn(address.expose()) {
+        return Ok(address);
+    }
+    Mismatch::new(
+        node,
+        "a DSN such as \"https://publickey@o0.ingest.sentry.io/1234\"",
+    )
+    .found("something else (not shown)")
+    .hint("Sentry shows it in the settings of the project, under Client Keys")
+    .fail()
 }
 
 fn endpoint(table: &Section<'_>, endpoint: &'static str, token_key: &'static str) -> Option<Endpoint> {

@@ -43,7 +43,7 @@ pub(crate) struct Receiver {
 
 struct State {
     mode: Mode,
-    taken: Vec<ExportMetricsServiceRequest>,
+    taken: Vec<Vec<u8>>,
     seen: usize,
     heads: Vec<String>,
 }
@@ -94,6 +94,20 @@ impl Receiver {
 
     /// All requests that were answered with 200.
     pub(crate) fn taken(&self) -> Vec<ExportMetricsServiceRequest> {
+        self.taken_as()
+    }
+
+    /// The same for another signal.
+    pub(crate) fn taken_as<M: Message + Default>(&self) -> Vec<M> {
+        let taken = &self.state.lock().unwrap().taken;
+        taken
+            .iter()
+            .map(|message| M::decode(&message[..]).unwrap())
+            .collect()
+    }
+
+    /// The bodies of all requests that were answered with 200, uncompressed.
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
         self.state.lock().unwrap().taken.clone()
     }
 
@@ -123,7 +137,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         let mode = {
             let mut state = state.lock().unwrap();
             state.seen += 1;
-            state.heads.push(head);
+            state.heads.push(head.clone());
             state.mode
         };
         match mode {
@@ -145,12 +159,12 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             Mode::Partial(_) | Mode::Endless => {}
         }
         let mut message = Vec::new();
-        GzDecoder::new(&body[..]).read_to_end(&mut message).unwrap();
-        state
-            .lock()
-            .unwrap()
-            .taken
-            .push(ExportMetricsServiceRequest::decode(&message[..]).unwrap());
+        if head.contains("content-encoding: gzip") {
+            GzDecoder::new(&body[..]).read_to_end(&mut message).unwrap();
+        } else {
+            message = body;
+        }
+        state.lock().unwrap().taken.push(message);
         if mode == Mode::Endless {
             let _ = write!(
                 stream,
