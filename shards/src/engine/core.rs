@@ -173,7 +173,8 @@ impl Core {
         }
     }
 
-    /// Processes completions one by one; a panic costs the slot that it happened for.
+    /// Processes completions one by one; a panic costs the slot that it happened for, and the receive buffer
+    /// that the completion may have named.
     fn process(&mut self, batch: &[Completion]) {
         let mut next = 0;
         while next < batch.len() {
@@ -186,7 +187,8 @@ impl Core {
             if outcome.is_err() {
                 self.stats.panics += 1;
                 let (_, key) = decode(batch[next - 1].user_data);
-                self.give_up(key);
+                // It may have left the slot in a state that panics again.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.give_up(key)));
             }
         }
     }

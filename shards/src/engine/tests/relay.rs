@@ -243,6 +243,79 @@ fn survives_a_storm_of_resets() {
     });
 }
 
+/// Sends part of `bytes` and then ends, resets or leaves, as the seed says; reads what comes meanwhile.
+fn misbehave(peer: TcpStream, bytes: &[u8], seed: u64) -> Vec<u8> {
+    let reading = peer.try_clone().unwrap();
+    let reader = thread::spawn(move || {
+        let (mut got, mut part) = (Vec::new(), [0; 7_000]);
+        // Ends with the stream, with a reset, or when the other half of this function leaves.
+        while let Ok(n @ 1..) = (&reading).read(&mut part) {
+            got.extend_from_slice(&part[..n]);
+            if seed % 5 == 0 {
+                rest(Duration::from_micros(200));
+            }
+        }
+        got
+    });
+    let some = usize::try_from(seed % 7).unwrap() * bytes.len() / 6;
+    let _ = (&peer).write_all(&bytes[..some.min(bytes.len())]);
+    match seed % 4 {
+        0 => drop(peer.shutdown(Shutdown::Write)),
+        1 => {
+            SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            let _ = peer.shutdown(Shutdown::Both);
+        }
+        2 => drop(peer.shutdown(Shutdown::Both)),
+        _ => {
+            rest(Duration::from_millis(seed % 30));
+            let _ = peer.shutdown(Shutdown::Write);
+        }
+    }
+    drop(peer);
+    reader.join().unwrap()
+}
+
+#[test]
+fn whatever_peers_do_no_byte_is_made_up_and_nothing_is_left_behind() {
+    let settings = Settings {
+        buffers: 16,
+        buffer_bytes: 4096,
+        ..Settings::default()
+    };
+    with_engine(settings, |engine| async move {
+        let reports = Reports::default();
+        let threads: Vec<_> = (0..120_u64)
+            .map(|seed| {
+                let (client, target) = relay(&engine, &[], MINUTE, &reports);
+                thread::spawn(move || {
+                    let (up, down) = (noise(seed, 400_000), noise(seed + 1000, 400_000));
+                    let (at_client, at_target) = thread::scope(|scope| {
+                        let client = scope.spawn(|| misbehave(client, &up, seed));
+                        let target = scope.spawn(|| misbehave(target, &down, seed / 4 + 3 * (seed % 4)));
+                        (client.join().unwrap(), target.join().unwrap())
+                    });
+                    assert!(
+                        up.starts_with(&at_target),
+                        "relay {seed}: the target got what the client sent"
+                    );
+                    assert!(
+                        down.starts_with(&at_client),
+                        "relay {seed}: the client got what the target sent"
+                    );
+                })
+            })
+            .collect();
+        for thread in threads {
+            join(&engine, thread).await;
+        }
+        eventually(&engine, || {
+            reports.borrow().len() == 120 && engine.open_sockets() == 0
+        })
+        .await;
+        assert_eq!(engine.stats().panics, 0);
+    });
+}
+
 #[test]
 fn idle_relays_end_and_busy_ones_do_not() {
     with_engine(Settings::default(), |engine| async move {
