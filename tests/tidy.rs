@@ -12,12 +12,13 @@ const LINE_CHARS_MAX: usize = 110;
 /// Lines in a file of code.
 const FILE_LINES_MAX: usize = 500;
 /// What is built or installed inside of the checkout, and is not ours.
-const NOT_OURS: [&str; 9] = [
+const NOT_OURS: [&str; 10] = [
     ".git",
     "target",
     "node_modules",
     ".venv",
     ".cache",
+    ".prometheus",
     "__pycache__",
     "corpus",
     "artifacts",

@@ -152,3 +152,6 @@ instruments! {
     TELEMETRY_EXPORT_FAILURES: Kind::Counter, "", &[SIGNAL],
         "passage_telemetry_export_failures_total", "Exports that the collector did not take.";
 }
+
+#[cfg(test)]
+mod tests;
