@@ -104,7 +104,7 @@ enum Cause {
 
 impl Running {
     fn start(config: &Config, plan: Plan) -> Result<Self, Failure> {
-        let (telemetry, outlet) = telemetry::start(plan.telemetry(config)).map_err(Failure::Telemetry)?;
+        let (telemetry, outlets) = telemetry::start(plan.telemetry(config)).map_err(Failure::Telemetry)?;
         telemetry.targets_discovered(plan.targets());
         let settings = control::Settings {
             authenticators: plan.authenticators.clone(),
@@ -112,7 +112,7 @@ impl Running {
             workers: config.bounds.workers,
         };
         let (control, questions) = control::start(settings).map_err(Failure::Threads)?;
-        let shards = pool::start(plan.blueprint(config, questions, outlet)).map_err(Failure::Shards)?;
+        let shards = pool::start(plan.blueprint(config, questions, outlets)).map_err(Failure::Shards)?;
         Ok(Self {
             shards,
             control,
@@ -182,7 +182,7 @@ impl Running {
             reports.stop(deadline);
         }
         if telemetry.shutdown(deadline) == telemetry::Flush::Failed {
-            tracing::warn!("the last metrics did not reach the collector");
+            tracing::warn!("the last telemetry did not reach the collector");
         }
         if interrupted {
             result.and(Err(Failure::Interrupted))

@@ -11,6 +11,7 @@ mod instruments;
 pub mod logs;
 pub(crate) mod otlp;
 pub mod sentry;
+pub mod traces;
 mod worker;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use passage_shards::metrics::{AdapterName, AdapterType, Options, Outlet};
+use passage_shards::trace;
 use zeroize::Zeroizing;
 
 use aggregate::Aggregate;
@@ -32,6 +34,8 @@ use worker::{Export, Worker};
 pub struct Settings {
     /// Where metrics go; `None` exports none.
     pub metrics: Option<Endpoint>,
+    /// Where spans go, and how many; `None` traces nothing.
+    pub traces: Option<traces::Settings>,
     /// Time between two exports.
     pub metrics_interval: Duration,
     /// Most label sets of a metric, the overflow among them.
@@ -150,6 +154,16 @@ pub struct Telemetry {
     stop: Sender<Instant>,
     done: Receiver<Flush>,
     targets_discovered: Arc<AtomicU64>,
+    traces: Option<traces::Traces>,
+}
+
+/// Where the shards' telemetry goes.
+#[derive(Clone, Debug)]
+pub struct Outlets {
+    /// What they count.
+    pub metrics: Outlet,
+    /// Spans; `None` if nothing is traced.
+    pub traces: Option<trace::Outlet>,
 }
 
 /// How the last export ended.
@@ -161,24 +175,43 @@ pub enum Flush {
     Failed,
 }
 
-/// Starts the telemetry thread. Each shard makes its meter of a clone of the outlet.
+/// Starts the telemetry thread. Each shard makes its meter and its tracer of a clone of the outlets.
 ///
 /// # Errors
 ///
 /// If the endpoint or the token cannot be used, or if there is no thread to be had.
-pub fn start(settings: Settings) -> Result<(Telemetry, Outlet), StartError> {
+pub fn start(settings: Settings) -> Result<(Telemetry, Outlets), StartError> {
+    let resource = otlp::message::resource(&settings.environment);
+    let (traces, spans) = match &settings.traces {
+        None => (None, None),
+        Some(settings) => {
+            let (traces, spans) = traces::start(settings, &resource)?;
+            (Some(traces), Some(spans))
+        }
+    };
     let export = match &settings.metrics {
         None => None,
         Some(endpoint) => {
             let client = Client::new(Signal::Metrics, endpoint)?;
-            let export = Export::new(client, &settings.environment, settings.metrics_interval);
+            let export = Export::new(client, resource, settings.metrics_interval);
             Some(export.map_err(StartError::Thread)?)
         }
     };
-    start_with(&settings, export)
+    let (telemetry, metrics) = start_with(&settings, export, traces)?;
+    Ok((
+        telemetry,
+        Outlets {
+            metrics,
+            traces: spans,
+        },
+    ))
 }
 
-fn start_with(settings: &Settings, export: Option<Export>) -> Result<(Telemetry, Outlet), StartError> {
+fn start_with(
+    settings: &Settings,
+    export: Option<Export>,
+    traces: Option<traces::Traces>,
+) -> Result<(Telemetry, Outlet), StartError> {
     let options = Options {
         label_limit: settings.label_limit,
         client_ip: settings.client_ip_label,
@@ -193,6 +226,7 @@ fn start_with(settings: &Settings, export: Option<Export>) -> Result<(Telemetry,
         arrivals,
         stopped,
         Arc::clone(&targets_discovered),
+        traces.as_ref().map(traces::Traces::losses).unwrap_or_default(),
         export,
     );
     let work = move || {
@@ -207,6 +241,7 @@ fn start_with(settings: &Settings, export: Option<Export>) -> Result<(Telemetry,
             stop,
             done,
             targets_discovered,
+            traces,
         },
         outlet,
     ))
@@ -218,11 +253,18 @@ impl Telemetry {
         self.targets_discovered.store(count as u64, Ordering::Relaxed);
     }
 
-    /// Merges what the shards have sent, exports it a last time and ends the thread, at `deadline` at the
-    /// latest. To be called once the shards have ended, so that nothing is missing.
+    /// Merges what the shards have sent, exports it and the last spans a last time and ends the threads, at
+    /// `deadline` at the latest. To be called once the shards have ended, so that nothing is missing.
     pub fn shutdown(self, deadline: Instant) -> Flush {
+        if let Some(traces) = &self.traces {
+            traces.stop(deadline);
+        }
         let _ = self.stop.try_send(deadline);
-        self.done.recv_deadline(deadline).unwrap_or(Flush::Failed)
+        let counts = self.done.recv_deadline(deadline).unwrap_or(Flush::Failed);
+        match self.traces.map(|traces| traces.wait(deadline)) {
+            Some(Flush::Failed) => Flush::Failed,
+            Some(Flush::Complete) | None => counts,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::outcome::{Outcome, Record};
 use crate::pool::panic_message;
 use crate::report;
 use crate::shard::{Enrolment, Gate, RouteRef, Shard};
+use crate::trace::SpanName;
 
 mod answers;
 mod hand_over;
@@ -232,11 +233,14 @@ impl Connection {
         }
     }
 
-    fn close(self, end: End) {
+    fn close(mut self, end: End) {
         if end == End::Transferred
             && let Some(target) = &self.session.facts().target
         {
             self.shard.count(|meter| meter.target_connected(target));
+            if let Some(trace) = self.record.trace() {
+                trace.close(SpanName::TargetConnection, None);
+            }
         }
         self.record.ended(end.into(), self.session.facts());
         let has_gone = matches!(end, End::HungUp(_));

@@ -22,6 +22,7 @@ pub mod report;
 pub mod route;
 pub mod rsa;
 mod shard;
+pub mod trace;
 
 pub use admission::Shed;
 pub use outcome::Outcome;

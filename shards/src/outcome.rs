@@ -11,9 +11,10 @@ use passage_proto::session::{End, Facts, Stage};
 
 use crate::admission::Shed;
 use crate::engine::RelayEnd;
-use crate::metrics::{AdapterType, Bound, ConnectionLabels, RequestType};
+use crate::metrics::{AdapterType, Bound, ConnectionLabels, Exemplar, RequestType};
 use crate::route::StatusSource;
 use crate::shard::{RouteRef, Shard};
+use crate::trace::{SpanName, Trace, TraceParent, Value, attribute};
 
 /// How a connection ended. Every accepted connection has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,10 @@ pub(crate) struct Record {
     stage: Stage,
     request: Option<Request>,
     outcome: Option<Outcome>,
+    began: Instant,
+    trace: Option<Box<Trace>>,
+    /// Whether the client's session cookie has had its say about the trace.
+    has_followed: bool,
 }
 
 /// A connection whose handshake is read.
@@ -164,12 +169,17 @@ impl Record {
     /// A connection was admitted.
     pub(crate) fn new(shard: Rc<Shard>, client: SocketAddr) -> Self {
         shard.count(|meter| meter.connection_opened());
+        let began = shard.engine.now();
+        let tracer = shard.tracer.as_ref().filter(|tracer| tracer.samples(began));
         Self {
-            shard,
             client,
             stage: Stage::Handshake,
             request: None,
             outcome: None,
+            began,
+            trace: tracer.map(|tracer| Trace::begin(tracer, began)),
+            has_followed: false,
+            shard,
         }
     }
 
@@ -198,14 +208,61 @@ impl Record {
             began,
             is_counted: false,
         };
+        if let Some(trace) = &mut self.trace
+            && query.purpose == Purpose::Status
+        {
+            let adapter = Value::text(request.adapter().label());
+            trace.open(SpanName::StatusRequest, vec![(attribute::ADAPTER_TYPE, adapter)]);
+        }
         self.request = Some(request);
         self.shard.count(|meter| meter.connection_attempt(&self.labels()));
+    }
+
+    /// The trace, if the connection is traced.
+    pub(crate) fn trace(&mut self) -> Option<&mut Trace> {
+        self.trace.as_deref_mut()
+    }
+
+    /// What a duration of this connection is shown with, if it is traced.
+    pub(crate) fn exemplar(&self, took: Duration) -> Option<Exemplar> {
+        Some(self.trace.as_ref()?.exemplar(took))
+    }
+
+    /// Follows what the session has learnt: who it is, and whether the client comes with a trace.
+    pub(crate) fn observe(&mut self, facts: &Facts) {
+        if let Some(traceparent) = &facts.traceparent
+            && !self.has_followed
+        {
+            self.has_followed = true;
+            self.follow(TraceParent::parse(traceparent));
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.describe(facts);
+        }
+    }
+
+    /// Goes on with the trace of the player's last server: recorded if that one is, and not if it is not.
+    fn follow(&mut self, parent: Option<TraceParent>) {
+        match (parent, &mut self.trace) {
+            (None, _) => {}
+            (Some(parent), _) if !parent.is_sampled => self.trace = None,
+            (Some(parent), Some(trace)) => trace.join(parent),
+            (Some(parent), None) => {
+                let now = self.shard.engine.now();
+                let tracer = self.shard.tracer.as_ref();
+                self.trace = tracer.and_then(|tracer| Trace::begin_with(tracer, self.began, now, parent));
+            }
+        }
     }
 
     /// The player is with this target: the request is served, whatever comes of the relay.
     pub(crate) fn handed_over(&mut self, target: &Target, facts: &Facts) {
         self.shard.count(|meter| meter.target_connected(target));
         self.count_request(true);
+        self.observe(facts);
+        if let Some(trace) = &mut self.trace {
+            trace.hand_over();
+        }
         if self.is_login() {
             self.log_player("Player relayed", None, facts);
         }
@@ -218,13 +275,19 @@ impl Record {
 
     /// The relay ended.
     pub(crate) fn relay_closed(mut self, end: RelayEnd, took: Duration) {
-        self.shard.count(|meter| meter.relay_closed(took));
+        self.shard.count(|meter| {
+            meter.relay_closed(took);
+            if let Some(exemplar) = self.exemplar(took) {
+                meter.relay_exemplar(exemplar);
+            }
+        });
         self.settle(Outcome::Relayed(end));
     }
 
     /// The connection ended; the counting is done by the drop. Logins are logged at `info` as far as they
     /// were somebody's, all else at `debug`: a flood writes no lines at the default level.
     pub(crate) fn ended(mut self, outcome: Outcome, facts: &Facts) {
+        self.observe(facts);
         match outcome {
             Outcome::Transferred => self.log_player("Player transferred", None, facts),
             Outcome::Refused(_) | Outcome::Unreachable if self.is_login() => {
@@ -290,8 +353,12 @@ impl Record {
         };
         let adapter = request.adapter();
         let took = self.shard.engine.now().saturating_duration_since(request.began);
-        self.shard
-            .count(|meter| meter.request(kind, adapter, success, took));
+        self.shard.count(|meter| {
+            meter.request(kind, adapter, success, took);
+            if let Some(exemplar) = self.exemplar(took) {
+                meter.request_exemplar(kind, adapter, success, exemplar);
+            }
+        });
     }
 }
 
@@ -319,7 +386,12 @@ impl Drop for Record {
             None => Outcome::Cut,
         };
         self.count_request(!outcome.is_failure());
+        let dropped = self.trace.take().map_or(0, |trace| {
+            let error = outcome.is_failure().then(|| outcome.to_string());
+            trace.finish(self.client.ip(), error)
+        });
         self.shard.count(|meter| {
+            meter.spans_dropped(dropped);
             let labels = self.labels();
             if self.request.is_none() {
                 meter.connection_attempt(&labels);

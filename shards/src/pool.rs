@@ -90,6 +90,7 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
             key: key.copy().map_err(StartError::Key)?,
             control: blueprint.control.clone(),
             telemetry: blueprint.telemetry.clone(),
+            traces: blueprint.traces.clone(),
         };
         let placement = match blueprint.pin {
             true => cpus

@@ -21,6 +21,7 @@ use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
 use crate::route::Routes;
 use crate::rsa::KeyPair;
+use crate::trace::{self, Tracer};
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::decryptor::{Decrypting, Decryptor};
@@ -55,6 +56,7 @@ pub(crate) struct Launch {
     pub(crate) key: KeyPair,
     pub(crate) control: Sender<Asked>,
     pub(crate) telemetry: Outlet,
+    pub(crate) traces: Option<trace::Outlet>,
 }
 
 /// The operator's terms for every connection.
@@ -122,6 +124,8 @@ pub(crate) struct Shard {
     routes: RefCell<Snapshot>,
     /// `None` once the shard has ended: the last counts are on their way then.
     meter: RefCell<Option<Meter>>,
+    /// `None` if nothing is traced.
+    pub(crate) tracer: Option<Rc<Tracer>>,
     entropy: RefCell<entropy::Reserve>,
     wall_clock: Cell<Option<(Instant, u64)>>,
     scratch: Cell<Vec<u8>>,
@@ -169,6 +173,10 @@ pub(crate) async fn run(
         terms: launch.terms,
         routes: RefCell::new(Snapshot::new(launch.routes)),
         meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
+        tracer: launch
+            .traces
+            .and_then(|traces| traces.tracer(launch.number))
+            .map(Rc::new),
         entropy: RefCell::default(),
         wall_clock: Cell::default(),
         scratch: Cell::default(),

@@ -8,16 +8,17 @@ use crossbeam_channel::Sender;
 use passage_proto::cookie::CookieKeys;
 use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::Asked;
-use passage_shards::metrics::{AdapterName, AdapterType, Outlet};
+use passage_shards::metrics::{AdapterName, AdapterType};
 use passage_shards::pool::Blueprint;
 use passage_shards::route::{self, Localizer, Routes, StatusSource};
+use passage_shards::trace;
 
 use super::Failure;
 use crate::adapters::Authenticator;
 use crate::adapters::mojang::Mojang;
 use crate::config::{self, Config};
 use crate::localization::Words;
-use crate::telemetry;
+use crate::telemetry::{self, Outlets};
 
 /// Everything that is built out of a configuration.
 pub struct Plan {
@@ -94,6 +95,13 @@ impl Plan {
         };
         telemetry::Settings {
             metrics: otel.metrics.as_ref().map(endpoint),
+            traces: otel.traces.as_ref().map(|traces| telemetry::traces::Settings {
+                endpoint: endpoint(traces),
+                options: trace::Options {
+                    sample_rate: otel.traces_sample_rate,
+                    per_second: otel.traces_per_second,
+                },
+            }),
             metrics_interval: otel.metrics_interval,
             label_limit: otel.label_limit,
             client_ip_label: otel.client_ip_label,
@@ -102,7 +110,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn blueprint(self, config: &Config, control: Sender<Asked>, telemetry: Outlet) -> Blueprint {
+    pub(super) fn blueprint(self, config: &Config, control: Sender<Asked>, telemetry: Outlets) -> Blueprint {
         Blueprint {
             addresses: config.addresses.clone(),
             shards: config.shards.count,
@@ -117,7 +125,8 @@ impl Plan {
             timeout: config.timeout,
             auth_cookie_expiry: config.auth_cookie_expiry,
             control,
-            telemetry,
+            telemetry: telemetry.metrics,
+            traces: telemetry.traces,
         }
     }
 

@@ -176,14 +176,8 @@ fn variables_stand_above_the_file() {
     assert_eq!(status.version_name, "From the environment");
     let Discovery::Fixed(targets) = &config.routes[0].discovery;
     assert_eq!((targets[0].host.as_str(), targets[0].port), ("b", 1));
-    assert!(
-        loaded
-            .warnings
-            .iter()
-            .any(|warning| warning.contains("otel.traces_endpoint")),
-        "{:?}",
-        loaded.warnings
-    );
+    assert_eq!(config.otel.traces.unwrap().url, "http://collector:4318/v1/traces");
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
 
 #[test]

@@ -68,6 +68,10 @@ pub(crate) struct Surroundings {
     pub(crate) targets_discovered: u64,
     /// Log lines dropped since the start.
     pub(crate) dropped_logs: u64,
+    /// Spans dropped since the start, but for those that the shards had to drop.
+    pub(crate) dropped_spans: u64,
+    /// Exports of spans that failed since the start.
+    pub(crate) failed_span_exports: u64,
     /// Exports that failed since the start.
     pub(crate) export_failures: u64,
 }
@@ -111,6 +115,7 @@ pub(crate) struct Aggregate {
     target_connections: Sums<TargetId>,
     target_failures: Sums<TargetId>,
     relays: Born<Durations>,
+    dropped_spans: u64,
     shards: BTreeMap<usize, Born<Totals>>,
 }
 
@@ -158,6 +163,7 @@ impl Aggregate {
             target_connections: Sums::new(label_limit),
             target_failures: Sums::new(label_limit),
             relays: births.born(Durations::new(&RELAYS)),
+            dropped_spans: 0,
             shards: BTreeMap::new(),
             births,
         };
@@ -188,6 +194,7 @@ impl Aggregate {
             self.adapter(AdapterId { name, kind, error }).merge(durations);
         }
         self.relays.value.merge(deltas.relays());
+        self.dropped_spans += deltas.totals.spans_dropped;
         let totals = self
             .shards
             .entry(deltas.shard)

@@ -148,7 +148,7 @@ instruments! {
         "Hand-overs of counts that were put off; nothing is lost by it.";
 
     TELEMETRY_DROPPED: Kind::Counter, "", &[SIGNAL],
-        "passage_telemetry_dropped_total", "Log lines dropped because standard output was too slow.";
+        "passage_telemetry_dropped_total", "Log lines and spans dropped because nobody took them in time.";
     TELEMETRY_EXPORT_FAILURES: Kind::Counter, "", &[SIGNAL],
         "passage_telemetry_export_failures_total", "Exports that the collector did not take.";
 }

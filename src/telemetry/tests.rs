@@ -20,6 +20,7 @@ fn settings(url: String) -> Settings {
             url,
             token: Some(Token::new("dXNlcjpwYXNz")),
         }),
+        traces: None,
         metrics_interval: INTERVAL,
         label_limit: 2_000,
         client_ip_label: true,
@@ -34,10 +35,10 @@ fn settings(url: String) -> Settings {
 /// Starts with the interval of the tests, which is shorter than operators may choose.
 fn start_quick(settings: &Settings) -> (Telemetry, Outlet) {
     let client = Client::new(Signal::Metrics, settings.metrics.as_ref().unwrap()).unwrap();
-    let export = Export::new(client, &settings.environment, INTERVAL)
+    let export = Export::new(client, otlp::message::resource(&settings.environment), INTERVAL)
         .unwrap()
         .with_interval(INTERVAL);
-    start_with(settings, Some(export)).unwrap()
+    start_with(settings, Some(export), None).unwrap()
 }
 
 fn labels(ip: u32) -> ConnectionLabels<'static> {
@@ -450,12 +451,12 @@ fn the_request_carries_the_token_and_says_who_exports() {
 
 #[test]
 fn nothing_is_exported_without_an_endpoint() {
-    let (telemetry, outlet) = start(Settings {
+    let (telemetry, outlets) = start(Settings {
         metrics: None,
         ..settings(String::new())
     })
     .unwrap();
-    run_shards(outlet, 1);
+    run_shards(outlets.metrics, 1);
     assert_eq!(telemetry.shutdown(deadline()), Flush::Complete);
 }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
 use super::otlp::{self, Client, Complaints, PostError, Taken, message};
+use super::traces::Losses;
 use super::{Flush, Signal, logs};
 
 /// Shortest time between two exports.
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     arrivals: Receiver<Box<Deltas>>,
     stop: Receiver<Instant>,
     targets_discovered: Arc<AtomicU64>,
+    span_losses: Arc<Losses>,
     export: Option<Export>,
     started: Instant,
 }
@@ -55,13 +57,13 @@ impl Export {
     /// # Errors
     ///
     /// If there is no thread for the posts.
-    pub(crate) fn new(client: Client, environment: &str, interval: Duration) -> io::Result<Self> {
+    pub(crate) fn new(client: Client, resource: Resource, interval: Duration) -> io::Result<Self> {
         let courier = Courier::start(client.clone())?;
         Ok(Self {
             complaints: Complaints::new(Signal::Metrics, client.endpoint()),
             client,
             courier,
-            resource: message::resource(environment),
+            resource,
             start: message::unix_nanoseconds(SystemTime::now()),
             interval: interval.max(INTERVAL_MIN),
             not_before: Instant::now(),
@@ -83,6 +85,7 @@ impl Worker {
         arrivals: Receiver<Box<Deltas>>,
         stop: Receiver<Instant>,
         targets_discovered: Arc<AtomicU64>,
+        span_losses: Arc<Losses>,
         export: Option<Export>,
     ) -> Self {
         Self {
@@ -90,6 +93,7 @@ impl Worker {
             arrivals,
             stop,
             targets_discovered,
+            span_losses,
             export,
             started: Instant::now(),
         }
@@ -245,6 +249,8 @@ impl Worker {
             uptime: self.started.elapsed(),
             targets_discovered: self.targets_discovered.load(Ordering::Relaxed),
             dropped_logs: logs::dropped(),
+            dropped_spans: self.span_losses.spans.load(Ordering::Relaxed),
+            failed_span_exports: self.span_losses.exports.load(Ordering::Relaxed),
             export_failures: self
                 .export
                 .as_ref()

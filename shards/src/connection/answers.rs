@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use super::Connection;
 use crate::ask::{Pending, RemoteAnswer, RemoteQuestion, authentication_refusal};
-use crate::metrics::{AdapterName, AdapterType, Bound};
+use crate::metrics::{AdapterName, AdapterType, Bound, error_type};
 use crate::report;
 use crate::route::{Authentication, Route, StatusSource};
 use crate::shard::{Decrypting, RouteRef};
+use crate::trace::{SpanName, Value, attribute};
 
 /// A question that somebody else works on.
 pub(super) enum Errand {
@@ -46,6 +47,7 @@ impl Connection {
     /// Answers a question, or sends somebody to find the answer out. A question replaces the one before it.
     pub(super) fn answer(&mut self, question: Question) {
         self.errand = None;
+        self.record.observe(self.session.facts());
         let answer = match question {
             Question::Route(query) => self.route(&query),
             Question::Status(_) => Answer::Status(self.status()),
@@ -98,6 +100,9 @@ impl Connection {
                 _ => None,
             };
             self.count_call(AdapterName::Authentication, kind, took, error);
+            if let Some(trace) = self.record.trace() {
+                trace.close(SpanName::Authentication, error.map(describe));
+            }
         }
         self.session.answer(answer, now);
     }
@@ -147,21 +152,41 @@ impl Connection {
         }
     }
 
-    fn choose(&self, _query: &ChooseQuery) -> Answer {
-        let Some(route) = self.route.as_ref().and_then(RouteRef::route) else {
+    fn choose(&mut self, _query: &ChooseQuery) -> Answer {
+        let Some(route) = self.route.clone() else {
             return Answer::Target(Err(internal()));
         };
-        Answer::Target(self.choose_on(route))
+        let chosen = route.route().ok_or_else(internal);
+        let chosen = chosen.and_then(|route| self.choose_on(route));
+        if let Some(trace) = self.record.trace() {
+            self.session.set_traceparent(trace.parent_of_next().text());
+            if let Ok(target) = &chosen {
+                trace.open(SpanName::TargetConnection, reached(target));
+            }
+        }
+        Answer::Target(chosen)
     }
 
-    fn choose_on(&self, route: &Route) -> Result<Arc<Target>, Refusal> {
+    fn choose_on(&mut self, route: &Route) -> Result<Arc<Target>, Refusal> {
         let began = Instant::now();
-        let targets = route.discovery.targets();
-        self.count_adapter(AdapterName::Discovery, route.discovery.kind(), began, None);
+        let (targets, kind) = (route.discovery.targets(), route.discovery.kind());
+        self.count_adapter(AdapterName::Discovery, kind, began, None);
+        if let Some(trace) = self.record.trace() {
+            let found = (attribute::TARGETS_FOUND, Value::count(targets.len()));
+            trace.add(SpanName::Discovery, began, vec![by(kind), found], None);
+        }
         let began = Instant::now();
         let chosen = route.strategy.choose(targets);
-        let error = chosen.as_ref().err().map(|refusal| refusal.cause);
-        self.count_adapter(AdapterName::Strategy, route.strategy.kind(), began, error);
+        let (kind, error) = (
+            route.strategy.kind(),
+            chosen.as_ref().err().map(|refusal| refusal.cause),
+        );
+        self.count_adapter(AdapterName::Strategy, kind, began, error);
+        if let Some(trace) = self.record.trace() {
+            let selected = chosen.as_ref().ok().map(|target| selected(target));
+            let attributes = [by(kind)].into_iter().chain(selected).collect();
+            trace.add(SpanName::Strategy, began, attributes, error.map(describe));
+        }
         if let Ok(target) = &chosen {
             self.shard.count(|meter| meter.target_selected(target));
         }
@@ -192,12 +217,12 @@ impl Connection {
         let (adapter, kind) = match &route.authentication {
             Authentication::Disabled => {
                 let profile = unverified(&query);
-                self.count_adapter(AdapterName::Authentication, AdapterType::Disabled, began, None);
+                self.authenticated_by(AdapterType::Disabled, began, None);
                 return Some(Answer::Profile(Ok(profile)));
             }
             Authentication::Fixed(profile) => {
                 let profile = profile.clone();
-                self.count_adapter(AdapterName::Authentication, AdapterType::Fixed, began, None);
+                self.authenticated_by(AdapterType::Fixed, began, None);
                 return Some(Answer::Profile(Ok(profile)));
             }
             Authentication::Remote { adapter, kind, .. } => (*adapter, *kind),
@@ -212,6 +237,9 @@ impl Connection {
             .ask(question, deadline, Box::new(move || notifier.notify()))
         {
             Ok(pending) => {
+                if let Some(trace) = self.record.trace() {
+                    trace.open(SpanName::Authentication, vec![by(kind)]);
+                }
                 self.errand = Some(Errand::Authentication {
                     pending,
                     kind,
@@ -221,7 +249,7 @@ impl Connection {
                 None
             }
             Err(cause) => {
-                self.count_adapter(AdapterName::Authentication, kind, began, Some(cause));
+                self.authenticated_by(kind, began, Some(cause));
                 if cause == AskError::Overloaded {
                     self.shard.count(|meter| meter.shed(Bound::ControlQueue));
                 }
@@ -235,11 +263,49 @@ impl Connection {
     }
 
     fn count_call(&self, name: AdapterName, kind: AdapterType, took: Duration, error: Option<AskError>) {
-        self.shard.count(|meter| meter.adapter(name, kind, took, error));
+        self.shard.count(|meter| {
+            meter.adapter(name, kind, took, error);
+            if let Some(exemplar) = self.record.exemplar(took) {
+                meter.adapter_exemplar(name, kind, error, exemplar);
+            }
+        });
         if let Some(cause) = error {
             report::adapter_error(self.session.facts(), self.record.route_name(), name, kind, cause);
         }
     }
+
+    /// An authentication was answered without an errand.
+    fn authenticated_by(&mut self, kind: AdapterType, began: Instant, error: Option<AskError>) {
+        self.count_adapter(AdapterName::Authentication, kind, began, error);
+        if let Some(trace) = self.record.trace() {
+            trace.add(
+                SpanName::Authentication,
+                began,
+                vec![by(kind)],
+                error.map(describe),
+            );
+        }
+    }
+}
+
+fn by(kind: AdapterType) -> (&'static str, Value) {
+    (attribute::ADAPTER_TYPE, Value::text(kind.label()))
+}
+
+fn selected(target: &Target) -> (&'static str, Value) {
+    (attribute::SELECTED_TARGET, Value::text(&*target.identifier))
+}
+
+fn reached(target: &Target) -> Vec<(&'static str, Value)> {
+    let address = format!("{}:{}", target.host, target.port);
+    vec![
+        (attribute::TARGET_IDENTIFIER, Value::text(&*target.identifier)),
+        (attribute::TARGET_ADDRESS, Value::text(address)),
+    ]
+}
+
+fn describe(cause: AskError) -> String {
+    error_type(cause).to_owned()
 }
 
 /// What the client says it is, with the UUID that a server without authentication gives it.

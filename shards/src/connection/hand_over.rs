@@ -14,6 +14,7 @@ use crate::engine::RelayReport;
 use crate::outcome::Outcome;
 use crate::report;
 use crate::shard::RouteRef;
+use crate::trace::SpanName;
 
 impl Connection {
     /// Dials the target and starts the relay. The session's memory is free when this returns.
@@ -69,6 +70,9 @@ impl Connection {
         self.record.unreachable(target);
         report::target_failure(self.session.facts(), self.record.route_name(), target, error);
         self.warn(target, error);
+        if let Some(trace) = self.record.trace() {
+            trace.close(SpanName::TargetConnection, Some(error.to_string()));
+        }
         let login = self
             .session
             .facts()

@@ -57,6 +57,8 @@ pub struct Totals {
     /// Hand-overs put off because the telemetry thread had not given the last box back. Their counts went
     /// along with the next one.
     pub deferred: u64,
+    /// Spans of traces for which there was no room on the way to the telemetry thread.
+    pub spans_dropped: u64,
     /// The longest time between two turns of the shard's loop that had work to do.
     pub loop_lag: Duration,
     /// Most questions that waited for the control thread at a time.
@@ -119,6 +121,7 @@ impl Totals {
         }
         self.panics += later.panics;
         self.deferred += later.deferred;
+        self.spans_dropped += later.spans_dropped;
         self.loop_lag = self.loop_lag.max(later.loop_lag);
         self.queue_depth = self.queue_depth.max(later.queue_depth);
     }

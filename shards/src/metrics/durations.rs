@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::trace::{SpanId, TraceId};
+
 /// Explicit bounds of a histogram in nanoseconds, each the inclusive upper end of its bucket. The last bucket
 /// has none.
 pub type Bounds = [u64; 16];
@@ -66,6 +68,20 @@ pub struct Durations {
     min: u64,
     max: u64,
     quantiles: Histogram<u32>,
+    exemplar: Option<Exemplar>,
+}
+
+/// One of the durations, and the trace in which it can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exemplar {
+    /// How long it took.
+    pub took: Duration,
+    /// Which trace.
+    pub trace: TraceId,
+    /// Which span of it.
+    pub span: SpanId,
+    /// When it was recorded, in nanoseconds since the Unix epoch.
+    pub unix_nanoseconds: u64,
 }
 
 impl Durations {
@@ -86,6 +102,7 @@ impl Durations {
             min: u64::MAX,
             max: 0,
             quantiles,
+            exemplar: None,
         }
     }
 
@@ -104,6 +121,17 @@ impl Durations {
         self.quantiles.saturating_record(took / 1_000);
     }
 
+    /// Shows one of the durations that were counted with its trace, in place of the one before it.
+    pub fn exemplify(&mut self, exemplar: Exemplar) {
+        self.exemplar = Some(exemplar);
+    }
+
+    /// The last duration that was traced; `None` if none was.
+    #[must_use]
+    pub fn exemplar(&self) -> Option<&Exemplar> {
+        self.exemplar.as_ref()
+    }
+
     /// Adds what another series counted. Both must have the same bounds.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.bounds, other.bounds, "only like is merged with like");
@@ -116,6 +144,12 @@ impl Durations {
         self.sum = self.sum.saturating_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
+        if let Some(exemplar) = other.exemplar {
+            let is_later = |known: Exemplar| known.unix_nanoseconds <= exemplar.unix_nanoseconds;
+            if self.exemplar.is_none_or(is_later) {
+                self.exemplar = Some(exemplar);
+            }
+        }
         // Fails for values out of range only, and both have the same range.
         let _ = self.quantiles.add(&other.quantiles);
     }
@@ -127,6 +161,7 @@ impl Durations {
         }
         (self.buckets, self.sum, self.min, self.max) = ([0; 17], 0, u64::MAX, 0);
         self.quantiles.reset();
+        self.exemplar = None;
     }
 
     /// Whether nothing was counted.
@@ -222,6 +257,29 @@ mod tests {
             let quantile = all.quantile(part).unwrap().as_secs_f64();
             assert!((quantile / exact - 1.0).abs() < 0.01, "{part}: {quantile}");
         }
+    }
+
+    #[test]
+    fn the_latest_exemplar_stays() {
+        let traced = |second: u64| Exemplar {
+            took: Duration::from_secs(second),
+            trace: [1; 16],
+            span: [2; 8],
+            unix_nanoseconds: second * SECOND,
+        };
+        let series = |second: u64| {
+            let mut series = Durations::new(&ANSWERS);
+            series.record(Duration::from_secs(second));
+            series.exemplify(traced(second));
+            series
+        };
+        let mut all = Durations::new(&ANSWERS);
+        for second in [2, 5, 3] {
+            all.merge(&series(second));
+        }
+        assert_eq!(all.exemplar(), Some(&traced(5)));
+        all.clear();
+        assert_eq!(all.exemplar(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use passage_proto::question::{AskError, Target};
 
 use super::deltas::Deltas;
+use super::durations::Exemplar;
 use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, RequestType};
 use super::outlet::Exchange;
 
@@ -77,6 +78,40 @@ impl Meter {
     /// An adapter was asked and answered, or failed.
     pub fn adapter(&mut self, name: AdapterName, kind: AdapterType, took: Duration, error: Option<AskError>) {
         self.deltas.adapter(name, kind, error).record(took);
+    }
+
+    /// Shows a request of this series, which was counted, with its trace.
+    pub fn request_exemplar(
+        &mut self,
+        kind: RequestType,
+        adapter: AdapterType,
+        success: bool,
+        exemplar: Exemplar,
+    ) {
+        self.deltas.request(kind, adapter, success).exemplify(exemplar);
+    }
+
+    /// Shows an answer of this series, which was counted, with its trace.
+    pub fn adapter_exemplar(
+        &mut self,
+        name: AdapterName,
+        kind: AdapterType,
+        error: Option<AskError>,
+        exemplar: Exemplar,
+    ) {
+        self.deltas.adapter(name, kind, error).exemplify(exemplar);
+    }
+
+    /// Shows a relay, which was counted, with its trace.
+    pub fn relay_exemplar(&mut self, exemplar: Exemplar) {
+        self.deltas.relay().exemplify(exemplar);
+    }
+
+    /// There was no room for spans on their way to the telemetry thread.
+    pub fn spans_dropped(&mut self, spans: usize) {
+        if spans > 0 {
+            self.deltas.totals_mut().spans_dropped += spans as u64;
+        }
     }
 
     /// A strategy chose this target.

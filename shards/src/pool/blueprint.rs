@@ -42,6 +42,8 @@ pub struct Blueprint {
     pub control: Sender<Asked>,
     /// Where each shard's counts go.
     pub telemetry: crate::metrics::Outlet,
+    /// Where finished spans go; `None` traces nothing.
+    pub traces: Option<crate::trace::Outlet>,
 }
 
 /// Which peers must, may or must not send a PROXY header.

@@ -168,6 +168,7 @@ impl Plan {
             auth_cookie_expiry: Duration::from_secs(3_600),
             control,
             telemetry,
+            traces: None,
         };
         Self {
             blueprint,

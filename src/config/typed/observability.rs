@@ -1,6 +1,7 @@
 //! `[otel]`, `[sentry]`, `[admin]`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::secret::{Secret, token};
@@ -9,12 +10,15 @@ use crate::config::section::Section;
 use crate::config::value::{Mismatch, Parsed, boolean, integer, number, parsed, seconds, text, url};
 use crate::telemetry::sentry::is_dsn;
 
+/// What is traced by default at most: enough to look at, and some percent of a core under a flood.
+const TRACES_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
 /// `[otel]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Otel {
     /// `deployment.environment.name`; empty for none.
     pub environment: String,
-    /// Where spans go; not exported by this version.
+    /// Where spans go.
     pub traces: Option<Endpoint>,
     /// Where metrics go.
     pub metrics: Option<Endpoint>,
@@ -22,6 +26,8 @@ pub struct Otel {
     pub logs: Option<Endpoint>,
     /// The share of connections that are traced, 0 to 1.
     pub traces_sample_rate: f64,
+    /// Traces that each shard begins in a second at most.
+    pub traces_per_second: NonZeroU32,
     /// Time between two exports of the metrics.
     pub metrics_interval: Duration,
     /// Label sets a metric may have before the rest goes to the overflow series.
@@ -70,18 +76,19 @@ pub(super) fn otel(table: &Section<'_>) -> Otel {
         traces_sample_rate: table
             .value("traces_sample_rate", number(0.0..=1.0))
             .unwrap_or(1.0),
+        traces_per_second: table
+            .value("traces_per_second", integer(1..=100_000))
+            .and_then(NonZeroU32::new)
+            .unwrap_or(TRACES_PER_SECOND),
         metrics_interval: table
             .value("metrics_interval", seconds(1..=3_600))
             .unwrap_or(Duration::from_secs(15)),
         label_limit: table.value("label_limit", integer(1..=100_000)).unwrap_or(2_000),
         client_ip_label: table.value("client_ip_label", boolean).unwrap_or(true),
     };
-    for (endpoint, key) in [(&otel.traces, "traces_endpoint"), (&otel.logs, "logs_endpoint")] {
-        if endpoint.is_some() {
-            table.reading.warn(format!(
-                "otel.{key} is set, but this version exports metrics only"
-            ));
-        }
+    if otel.logs.is_some() {
+        let warning = "otel.logs_endpoint is set, but this version exports metrics and traces only";
+        table.reading.warn(warning.into());
     }
     otel
 }

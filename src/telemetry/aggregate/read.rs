@@ -25,7 +25,7 @@ impl Aggregate {
         families.extend(self.read_targets(around, reading));
         families.extend(self.read_relays(reading));
         families.extend(self.read_shards(reading));
-        families.extend(read_system(around));
+        families.extend(self.read_system(around));
         families.retain(|family| !family.points.is_empty());
         families
     }
@@ -203,25 +203,30 @@ impl Aggregate {
     fn durations<'a>(&self, series: &'a Born<Durations>, reading: Reading) -> Value<'a> {
         Value::Durations(self.births.shows(series, reading).then_some(&series.value))
     }
-}
 
-fn read_system(around: Surroundings) -> Vec<Family<'static>> {
-    let version = (
-        vec![text(label::VERSION, env!("CARGO_PKG_VERSION"))],
-        Value::Whole(1),
-    );
-    let signal = |instrument, signal, count| {
-        Family::new(
-            instrument,
-            std::iter::once((vec![text(label::SIGNAL, signal)], Value::Whole(count))),
-        )
-    };
-    vec![
-        single(&i::UPTIME, Value::Seconds(around.uptime.as_secs_f64())),
-        Family::new(&i::VERSION_INFO, std::iter::once(version)),
-        signal(&i::TELEMETRY_DROPPED, "logs", around.dropped_logs),
-        signal(&i::TELEMETRY_EXPORT_FAILURES, "metrics", around.export_failures),
-    ]
+    fn read_system(&self, around: Surroundings) -> Vec<Family<'static>> {
+        let version = (
+            vec![text(label::VERSION, env!("CARGO_PKG_VERSION"))],
+            Value::Whole(1),
+        );
+        let signals = |instrument, counts: [(&'static str, u64); 2]| {
+            let points =
+                counts.map(|(signal, count)| (vec![text(label::SIGNAL, signal)], Value::Whole(count)));
+            Family::new(instrument, points.into_iter())
+        };
+        let dropped_spans = around.dropped_spans + self.dropped_spans;
+        let dropped = [("logs", around.dropped_logs), ("traces", dropped_spans)];
+        let failures = [
+            ("metrics", around.export_failures),
+            ("traces", around.failed_span_exports),
+        ];
+        vec![
+            single(&i::UPTIME, Value::Seconds(around.uptime.as_secs_f64())),
+            Family::new(&i::VERSION_INFO, std::iter::once(version)),
+            signals(&i::TELEMETRY_DROPPED, dropped),
+            signals(&i::TELEMETRY_EXPORT_FAILURES, failures),
+        ]
+    }
 }
 
 impl<'a> Family<'a> {

@@ -6,10 +6,11 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1 as proto;
+use opentelemetry_proto::tonic::metrics::v1::exemplar::Value as ExemplarValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use passage_shards::metrics::Bounds;
+use passage_shards::metrics::{Bounds, Exemplar};
 use prost::Message;
 
 use crate::telemetry::aggregate::{Family, Label, LabelValue, Point, Value};
@@ -146,10 +147,24 @@ fn histogram(point: &Point<'_>, bounds: &Bounds, times: Times) -> proto::Histogr
         sum: Some(durations.map_or(0.0, |some| seconds_of(some.sum_nanoseconds()))),
         bucket_counts: durations.map_or_else(|| vec![0; bounds.len() + 1], |some| some.buckets().to_vec()),
         explicit_bounds: bounds.iter().map(|bound| seconds_of(*bound)).collect(),
-        exemplars: Vec::new(),
+        exemplars: durations
+            .and_then(|some| some.exemplar())
+            .map(exemplar)
+            .into_iter()
+            .collect(),
         flags: 0,
         min: durations.and_then(|some| some.min()).map(seconds),
         max: durations.and_then(|some| some.max()).map(seconds),
+    }
+}
+
+fn exemplar(exemplar: &Exemplar) -> proto::Exemplar {
+    proto::Exemplar {
+        filtered_attributes: Vec::new(),
+        time_unix_nano: exemplar.unix_nanoseconds,
+        span_id: exemplar.span.to_vec(),
+        trace_id: exemplar.trace.to_vec(),
+        value: Some(ExemplarValue::AsDouble(exemplar.took.as_secs_f64())),
     }
 }
 
@@ -166,7 +181,8 @@ fn attributes(labels: &[Label<'_>]) -> Vec<KeyValue> {
     attributes.collect()
 }
 
-fn attribute(key: &str, value: Any) -> KeyValue {
+/// An attribute of a point, a span or the resource.
+pub(crate) fn attribute(key: &str, value: Any) -> KeyValue {
     KeyValue {
         key: key.into(),
         value: Some(AnyValue { value: Some(value) }),

@@ -18,6 +18,8 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric, NumberDataPoint};
 use prost::Message;
 
+use crate::telemetry::Signal;
+
 /// How the collector answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -76,6 +78,10 @@ impl Receiver {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/v1/metrics", self.address)
+    }
+
+    pub(crate) fn url_of(&self, signal: Signal) -> String {
+        format!("http://{}/v1/{signal}", self.address)
     }
 
     pub(crate) fn set(&self, mode: Mode) {

@@ -1,0 +1,80 @@
+//! The trace that a player's last server was in, as W3C Trace Context writes it.
+
+use super::{SpanId, TraceId};
+
+/// A `traceparent` of version 00.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceParent {
+    /// The trace.
+    pub(crate) trace: TraceId,
+    /// The span that goes on here.
+    pub(crate) span: SpanId,
+    /// Whether the trace is recorded.
+    pub(crate) is_sampled: bool,
+}
+
+impl TraceParent {
+    /// Reads the header's text; `None` if it is none, or names no trace.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split('-');
+        if fields.next()? != "00" {
+            return None;
+        }
+        let mut field = |digits: usize| {
+            let field = fields.next().filter(|field| field.len() == digits)?;
+            let is_lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            field
+                .bytes()
+                .all(is_lower_hex)
+                .then(|| u128::from_str_radix(field, 16).ok())?
+        };
+        let (trace, span, flags) = (field(32)?, field(16)?, field(2)?);
+        if trace == 0 || span == 0 || fields.next().is_some() {
+            return None;
+        }
+        Some(Self {
+            trace: trace.to_be_bytes(),
+            span: u64::try_from(span).ok()?.to_be_bytes(),
+            is_sampled: flags & 1 == 1,
+        })
+    }
+
+    /// The header's text.
+    pub(crate) fn text(&self) -> String {
+        let trace = u128::from_be_bytes(self.trace);
+        let span = u64::from_be_bytes(self.span);
+        let flags = u8::from(self.is_sampled);
+        format!("00-{trace:032x}-{span:016x}-{flags:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for flags in ["00", "01"] {
+            let text = format!("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-{flags}");
+            let parent = TraceParent::parse(&text).unwrap();
+            assert_eq!((parent.text(), parent.is_sampled), (text, flags == "01"));
+        }
+    }
+
+    #[test]
+    fn refuses_what_names_no_trace() {
+        for text in [
+            "",
+            "00",
+            "01-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-00f067aa0ba902b7-01",
+            "00-+af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7",
+            "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-01",
+        ] {
+            assert_eq!(TraceParent::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Spans on their way to the collector: in batches, one post at a time, each tried twice.
+//!
+//! Shards hand over finished spans as plain data ([`passage_shards::trace`]), which stand here for what
+//! `tracing-opentelemetry` and the processor and exporter of the OpenTelemetry SDK would do. A span of theirs
+//! costs over a microsecond on the shard even if it is sampled out, and is entered per thread; their
+//! processor does not tell how much it dropped; their exporter turns status, `Retry-After` and partial
+//! success into text. The types of `opentelemetry-proto` and the client that posts metrics do the same with
+//! exact counts.
+
+pub(super) mod message;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, bounded, never, select};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use passage_shards::trace::{self, Finished, Outlet, Seed};
+
+use super::otlp::{self, Client, Complaints, PostError};
+use super::{Endpoint, Flush, Signal, StartError};
+
+/// Spans that are posted at once. A batch is sent when it has as many; it may have a trace more.
+const BATCH_SPANS: usize = 512;
+
+/// How long a span waits for others to be posted with.
+const BATCH_AGE: Duration = Duration::from_secs(2);
+
+/// How long a post that failed waits for its second try. A collector that asks for more loses the batch.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause that a collector can ask for and still get the same batch.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What is left of the exit's time when the last post gives up.
+const EXIT_MARGIN: Duration = Duration::from_millis(100);
+
+/// Where spans go, and how many.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where they are posted.
+    pub endpoint: Endpoint,
+    /// Which connections are traced.
+    pub options: trace::Options,
+}
+
+/// The running exporter.
+#[derive(Debug)]
+pub(super) struct Traces {
+    stop: Sender<Instant>,
+    done: Receiver<Flush>,
+    losses: Arc<Losses>,
+}
+
+/// What did not arrive since the start.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// Spans that were dropped after the shards had handed them over, those among them that the collector
+    /// rejected.
+    pub(super) spans: AtomicU64,
+    /// Posts that the collector did not take.
+    pub(super) exports: AtomicU64,
+}
+
+/// Starts the exporter. Each shard makes its tracer of a clone of the outlet.
+///
+/// # Errors
+///
+/// If the endpoint or the token cannot be used, or if there is no thread to be had.
+pub(super) fn start(settings: &Settings, resource: &Resource) -> Result<(Traces, Outlet), StartError> {
+    start_with(settings, resource, BATCH_AGE, RETRY_PAUSE)
+}
+
+fn start_with(
+    settings: &Settings,
+    resource: &Resource,
+    age: Duration,
+    pause: Duration,
+) -> Result<(Traces, Outlet), StartError> {
+    let client = Client::new(Signal::Traces, &settings.endpoint)?;
+    let (outlet, arrivals) = Outlet::new(settings.options, seed()?);
+    let (stop, stopped) = bounded(1);
+    let (finished, done) = bounded(1);
+    let losses = Arc::<Losses>::default();
+    let exporter = Exporter {
+        complaints: Complaints::new(Signal::Traces, client.endpoint()),
+        client,
+        resource: resource.clone(),
+        arrivals,
+        stop: stopped,
+        losses: Arc::clone(&losses),
+        batch: Batch::default(),
+        not_before: Instant::now(),
+        age,
+        pause,
+    };
+    let work = move || {
+        // Nobody may wait for it any more.
+        let _ = finished.send(exporter.run());
+    };
+    let thread = thread::Builder::new().name("otlp-traces".into());
+    thread.spawn(work).map_err(StartError::Thread)?;
+    Ok((Traces { stop, done, losses }, outlet))
+}
+
+fn seed() -> Result<Seed, StartError> {
+    let mut words = [0; 4];
+    for word in &mut words {
+        *word = getrandom::u64().map_err(|error| StartError::Thread(error.into()))?;
+    }
+    Ok(Seed(words))
+}
+
+impl Traces {
+    pub(super) fn losses(&self) -> Arc<Losses> {
+        Arc::clone(&self.losses)
+    }
+
+    /// Has what is left exported by `deadline`, without waiting for it.
+    pub(super) fn stop(&self, deadline: Instant) {
+        let _ = self.stop.try_send(deadline);
+    }
+
+    /// Waits until it has stopped, until `deadline` at the latest.
+    pub(super) fn wait(self, deadline: Instant) -> Flush {
+        self.done.recv_deadline(deadline).unwrap_or(Flush::Failed)
+    }
+}
+
+/// All that the exporter's thread works with.
+struct Exporter {
+    client: Client,
+    resource: Resource,
+    complaints: Complaints,
+    arrivals: Receiver<Finished>,
+    stop: Receiver<Instant>,
+    losses: Arc<Losses>,
+    batch: Batch,
+    /// The collector wants to be left alone until then.
+    not_before: Instant,
+    age: Duration,
+    pause: Duration,
+}
+
+/// Spans that wait for their post.
+#[derive(Default)]
+struct Batch {
+    traces: Vec<Finished>,
+    spans: usize,
+    since: Option<Instant>,
+}
+
+impl Exporter {
+    /// Works until it is told to stop. While it cannot post, spans wait in the channel, and when that is full
+    /// the shards drop and count them.
+    fn run(mut self) -> Flush {
+        loop {
+            let arrivals = if self.batch.is_full() {
+                never()
+            } else {
+                self.arrivals.clone()
+            };
+            let due = self.batch.due(self.age);
+            let due = due.map_or_else(never, |due| at(due.max(self.not_before)));
+            select! {
+                recv(arrivals) -> finished => match finished {
+                    Ok(finished) => self.batch.add(finished),
+                    // No shard is left; the word to stop follows.
+                    Err(_) => self.arrivals = never(),
+                },
+                recv(due) -> _ => if let Some(deadline) = self.export() {
+                    return self.finish(deadline);
+                },
+                recv(self.stop) -> deadline => {
+                    return self.finish(deadline.unwrap_or_else(|_| Instant::now()));
+                }
+            }
+        }
+    }
+
+    /// Posts the batch, a second time if the first failed for a passing reason. Gives the deadline, and keeps
+    /// the batch, if the word to stop came in between.
+    fn export(&mut self) -> Option<Instant> {
+        let message = message::encode(&self.batch.traces, &self.resource);
+        let Err(error) = self.post(&message, otlp::POST) else {
+            self.batch.clear();
+            return None;
+        };
+        let pause = self.pause.max(error.retry_after().unwrap_or_default());
+        if error.is_passing() && pause <= RETRY_PAUSE_MAX {
+            match self.stop.recv_timeout(pause) {
+                Ok(deadline) => return Some(deadline),
+                Err(RecvTimeoutError::Disconnected) => return Some(Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.post(&message, otlp::POST).is_ok() {
+                self.batch.clear();
+                return None;
+            }
+        } else {
+            self.not_before = Instant::now() + error.retry_after().unwrap_or_default();
+        }
+        self.lose(self.batch.spans as u64);
+        self.batch.clear();
+        None
+    }
+
+    /// Posts all that is left, as far as there is time.
+    fn finish(mut self, deadline: Instant) -> Flush {
+        let mut flush = Flush::Complete;
+        loop {
+            while !self.batch.is_full()
+                && let Ok(finished) = self.arrivals.try_recv()
+            {
+                self.batch.add(finished);
+            }
+            if self.batch.spans == 0 {
+                return flush;
+            }
+            let message = message::encode(&self.batch.traces, &self.resource);
+            if let Err(error) = self.post_before(&message, deadline) {
+                let pause = self.pause.max(error.retry_after().unwrap_or_default());
+                let waits = error.is_passing() && pause + EXIT_MARGIN < otlp::remaining(deadline);
+                if waits {
+                    thread::park_timeout(pause);
+                }
+                if !waits || self.post_before(&message, deadline).is_err() {
+                    self.lose(self.batch.spans as u64);
+                    flush = Flush::Failed;
+                }
+            }
+            self.batch.clear();
+        }
+    }
+
+    fn post_before(&mut self, message: &[u8], deadline: Instant) -> Result<(), PostError> {
+        self.post(message, otlp::remaining(deadline).saturating_sub(EXIT_MARGIN))
+    }
+
+    fn post(&mut self, message: &[u8], patience: Duration) -> Result<(), PostError> {
+        match self.client.post(message, patience) {
+            Ok(taken) => {
+                self.lose(taken.rejected);
+                self.complaints.taken(&taken);
+                Ok(())
+            }
+            Err(error) => {
+                self.losses.exports.fetch_add(1, Ordering::Relaxed);
+                self.complaints.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn lose(&self, spans: u64) {
+        self.losses.spans.fetch_add(spans, Ordering::Relaxed);
+    }
+}
+
+impl Batch {
+    fn add(&mut self, finished: Finished) {
+        self.spans += finished.spans.len();
+        self.since.get_or_insert_with(Instant::now);
+        self.traces.push(finished);
+    }
+
+    fn is_full(&self) -> bool {
+        self.spans >= BATCH_SPANS
+    }
+
+    /// When it is posted; `None` while there is nothing in it.
+    fn due(&self, age: Duration) -> Option<Instant> {
+        let since = self.since?;
+        Some(if self.is_full() { since } else { since + age })
+    }
+
+    fn clear(&mut self) {
+        self.traces.clear();
+        (self.spans, self.since) = (0, None);
+    }
+}
