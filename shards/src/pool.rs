@@ -32,10 +32,10 @@ mod start_error;
 /// Memory for glommio's own I/O, which the shards do not use; its default of 10 MiB would be resident.
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
-/// How long glommio lets tasks run before it looks at its own rings, where nothing of ours happens while a shard is
-/// busy. So long that it never comes: glommio 0.9 goes to sleep although tasks are ready if this timer fires before
-/// it looks at them, because the thread had lost its CPU meanwhile; a shard that has just been started or woken has
-/// nothing else that would wake it then.
+/// How long glommio lets tasks run before it looks at its own rings, where nothing of ours happens while a
+/// shard is busy. So long that it never comes: glommio 0.9 goes to sleep although tasks are ready if this
+/// timer fires before it looks at them, because the thread had lost its CPU meanwhile; a shard that has just
+/// been started or woken has nothing else that would wake it then.
 const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
 
 /// How long a shard may take to start.

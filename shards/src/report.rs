@@ -1,5 +1,5 @@
-//! Errors for whoever collects them: `tracing` events of one target, named by their kind. They are not meant for log
-//! lines, and without a collector they cost what a disabled log level costs.
+//! Errors for whoever collects them: `tracing` events of one target, named by their kind. They are not meant
+//! for log lines, and without a collector they cost what a disabled log level costs.
 
 use std::net::SocketAddr;
 

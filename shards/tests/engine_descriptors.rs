@@ -1,4 +1,5 @@
-//! A listener that runs out of file descriptors pauses and goes on. In a process of its own, which has few of them.
+//! A listener that runs out of file descriptors pauses and goes on. In a process of its own, which has few of
+//! them.
 #![expect(clippy::expect_used, reason = "a test outside of a test function")]
 
 use std::cell::RefCell;

@@ -58,8 +58,8 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address => f.write_str(
-                "sentry.address is no DSN; it is shown in the settings of the Sentry project under Client Keys \
-                 and looks like https://publickey@o0.ingest.sentry.io/1234",
+                "sentry.address is no DSN; it is shown in the settings of the Sentry project under Client \
+                 Keys and looks like https://publickey@o0.ingest.sentry.io/1234",
             ),
             Self::Thread(cause) => write!(f, "the thread for Sentry could not be started: {cause}"),
         }

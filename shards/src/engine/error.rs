@@ -33,8 +33,9 @@ impl fmt::Display for EngineError {
         match self {
             Self::Forbidden(error) => write!(
                 f,
-                "io_uring is forbidden here ({error}): set the sysctl kernel.io_uring_disabled to 0, and in a \
-                 container use a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
+                "io_uring is forbidden here ({error}): set the sysctl kernel.io_uring_disabled to 0, and in \
+                 a container use a seccomp profile that allows io_uring_setup, io_uring_enter and \
+                 io_uring_register"
             ),
             Self::KernelTooOld(error) => write!(
                 f,

@@ -21,8 +21,8 @@ const EMPTY_MAX: u32 = 3;
 /// How long the executor may sleep by mistake, see [`Lifeline`].
 const LIFELINE: Duration = Duration::from_millis(5);
 
-/// The longest sleep inside the executor. Short, because the executor may also go to sleep by mistake right after
-/// a parked pump was woken (see [`Lifeline`]): then this timer is what wakes it.
+/// The longest sleep inside the executor. Short, because the executor may also go to sleep by mistake right
+/// after a parked pump was woken (see [`Lifeline`]): then this timer is what wakes it.
 const PARK_MAX: Duration = Duration::from_millis(250);
 
 impl Engine {

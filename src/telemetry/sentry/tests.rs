@@ -286,7 +286,8 @@ fn a_slow_sentry_gets_everything_if_there_is_time() {
     let reports = start_at(&server);
     on_a_shard(&reports, || {
         (0..4).for_each(|_| a_target_failure());
-        error!(name: CONFIGURATION, target: TARGET, problems = "timeout: found -1", "The configuration is wrong");
+        let problems = "timeout: found -1";
+        error!(name: CONFIGURATION, target: TARGET, problems, "The configuration is wrong");
     });
     assert!(reports.shutdown(soon()));
     let events = events(&server);
