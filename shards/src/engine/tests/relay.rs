@@ -251,7 +251,7 @@ fn misbehave(peer: TcpStream, bytes: &[u8], seed: u64) -> Vec<u8> {
         // Ends with the stream, with a reset, or when the other half of this function leaves.
         while let Ok(n @ 1..) = (&reading).read(&mut part) {
             got.extend_from_slice(&part[..n]);
-            if seed % 5 == 0 {
+            if seed.is_multiple_of(5) {
                 rest(Duration::from_micros(200));
             }
         }
