@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use passage_shards::ask::Asked;
+use passage_shards::pulse::Pulse;
 
 use self::dispatch::Dispatcher;
 use crate::adapters::Authenticator;
@@ -43,6 +44,7 @@ pub struct Settings {
 pub struct Control {
     stop: Sender<()>,
     ended: Receiver<Ended>,
+    pulse: Arc<Pulse>,
     workers_gone: Receiver<dispatch::Done>,
 }
 
@@ -65,8 +67,10 @@ pub fn start(settings: Settings) -> io::Result<(Control, Sender<Asked>)> {
     let (stop, stopped) = bounded(1);
     let (ending, ended) = bounded(1);
     let (dispatcher, workers_gone) = Dispatcher::new(settings)?;
+    let pulse = Arc::<Pulse>::default();
+    let beating = Arc::clone(&pulse);
     thread::Builder::new().name("control".into()).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(|| dispatcher.run(&asked, &stopped)));
+        let result = catch_unwind(AssertUnwindSafe(|| dispatcher.run(&asked, &stopped, &beating)));
         // The channel has room for it, and if the receiver has gone nobody wants to know.
         let _ = ending.try_send(if result.is_ok() {
             Ended::Stopped
@@ -78,6 +82,7 @@ pub fn start(settings: Settings) -> io::Result<(Control, Sender<Asked>)> {
         Control {
             stop,
             ended,
+            pulse,
             workers_gone,
         },
         questions,
@@ -89,6 +94,12 @@ impl Control {
     #[must_use]
     pub fn ended(&self) -> &Receiver<Ended> {
         &self.ended
+    }
+
+    /// The thread's sign of life.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Stops the thread and waits for it and its workers, until `deadline` at the latest: a worker that hangs

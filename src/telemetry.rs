@@ -7,27 +7,31 @@
 //! the exit.
 
 mod aggregate;
+mod exposition;
 mod instruments;
 pub mod logs;
 pub(crate) mod otlp;
+mod scrape;
 pub mod sentry;
 pub mod traces;
 mod worker;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use passage_shards::metrics::{AdapterName, AdapterType, Options, Outlet};
+use passage_shards::pulse::Pulse;
 use passage_shards::trace;
 use zeroize::Zeroizing;
 
 use aggregate::Aggregate;
 use otlp::Client;
-use worker::{Export, Worker};
+use scrape::Scraper;
+use worker::{Export, Gauges, Worker};
 
 /// What the telemetry thread needs to know. The control plane has validated it but for the endpoint's URL.
 #[derive(Clone, Debug)]
@@ -153,7 +157,9 @@ impl std::error::Error for StartError {
 pub struct Telemetry {
     stop: Sender<Instant>,
     done: Receiver<Flush>,
-    targets_discovered: Arc<AtomicU64>,
+    gauges: Arc<Gauges>,
+    pulse: Arc<Pulse>,
+    scraper: Scraper,
     traces: Option<traces::Traces>,
 }
 
@@ -218,17 +224,18 @@ fn start_with(
     };
     let (outlet, arrivals) = Outlet::new(options);
     let aggregate = Aggregate::new(settings.label_limit, &settings.adapters);
-    let targets_discovered = Arc::new(AtomicU64::new(0));
+    let (scraper, scrapes) = Scraper::new();
     let (stop, stopped) = bounded(1);
     let (finished, done) = bounded(1);
     let worker = Worker::new(
         aggregate,
         arrivals,
+        scrapes,
         stopped,
-        Arc::clone(&targets_discovered),
         traces.as_ref().map(traces::Traces::losses).unwrap_or_default(),
         export,
     );
+    let (gauges, pulse) = (worker.gauges(), worker.pulse());
     let work = move || {
         let _ = finished.send(worker.run());
     };
@@ -240,8 +247,10 @@ fn start_with(
         Telemetry {
             stop,
             done,
-            targets_discovered,
             traces,
+            gauges,
+            pulse,
+            scraper,
         },
         outlet,
     ))
@@ -250,7 +259,20 @@ fn start_with(
 impl Telemetry {
     /// Sets `passage_targets_discovered`: how many distinct targets discovery knows over all routes.
     pub fn targets_discovered(&self, count: usize) {
-        self.targets_discovered.store(count as u64, Ordering::Relaxed);
+        self.gauges
+            .targets_discovered
+            .store(count as u64, Ordering::Relaxed);
+    }
+
+    /// Says how many shards there are, so that each has its series before it counts anything.
+    pub fn shards(&self, count: usize) {
+        self.gauges.shards.store(count, Ordering::Relaxed);
+    }
+
+    /// The thread's sign of life.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Merges what the shards have sent, exports it and the last spans a last time and ends the threads, at

@@ -5,8 +5,9 @@
 //! names glommio; the control plane meets it through a [`route::Routes`] snapshot, the channel of
 //! [`ask::Asked`] questions and the boxes of [`metrics::Deltas`].
 //!
-//! Architecture invariants: shards share nothing mutable but the limiter's atomics; a shard never blocks (no
-//! file, no DNS, no lock, no stdout, no HTTP); one panicking connection never takes its shard down.
+//! Architecture invariants: shards share nothing mutable but the limiter's atomics, and each writes a
+//! [`pulse::Pulse`] that others read; a shard never blocks (no file, no DNS, no lock, no stdout, no HTTP); one
+//! panicking connection never takes its shard down.
 
 mod accept;
 mod admission;
@@ -18,6 +19,7 @@ pub mod limiter;
 pub mod metrics;
 mod outcome;
 pub mod pool;
+pub mod pulse;
 pub mod report;
 pub mod route;
 pub mod rsa;

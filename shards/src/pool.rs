@@ -17,6 +17,7 @@ use passage_proto::question::LocalizeQuery;
 
 use crate::admission::Gatehouse;
 use crate::engine::{Engine, RemoteWaker};
+use crate::pulse::Pulse;
 use crate::route::{Localizer, Routes};
 use crate::rsa::KeyPair;
 use crate::shard::{self, Command, Launch, Terms};
@@ -91,6 +92,7 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
             control: blueprint.control.clone(),
             telemetry: blueprint.telemetry.clone(),
             traces: blueprint.traces.clone(),
+            pulse: Arc::default(),
         };
         let placement = match blueprint.pin {
             true => cpus
@@ -154,6 +156,11 @@ impl Shards {
         self.workers.len()
     }
 
+    /// The sign of life of each shard, by number. One that has drained retires.
+    pub fn pulses(&self) -> impl Iterator<Item = Arc<Pulse>> {
+        self.workers.iter().map(|worker| Arc::clone(&worker.pulse))
+    }
+
     /// Whether every shard runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -215,12 +222,14 @@ impl Shards {
 struct Worker {
     commands: Sender<Command>,
     waker: RemoteWaker,
+    pulse: Arc<Pulse>,
     thread: JoinHandle<()>,
 }
 
 /// Starts one shard's thread and waits until it accepts.
 fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> Result<Worker, StartError> {
     let shard = launch.number;
+    let pulse = Arc::clone(&launch.pulse);
     let (commands, orders) = unbounded();
     let (started, ready) = bounded(1);
     let thread = thread::Builder::new()
@@ -238,6 +247,7 @@ fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> 
         Ok(Ok(waker)) => Ok(Worker {
             commands,
             waker,
+            pulse,
             thread,
         }),
         Ok(Err(error)) => Err(StartError::Engine(error)),

@@ -19,6 +19,7 @@ use crate::ask::{Asked, Desk};
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
 use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
+use crate::pulse::Pulse;
 use crate::route::Routes;
 use crate::rsa::KeyPair;
 use crate::trace::{self, Tracer};
@@ -57,6 +58,7 @@ pub(crate) struct Launch {
     pub(crate) control: Sender<Asked>,
     pub(crate) telemetry: Outlet,
     pub(crate) traces: Option<trace::Outlet>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// The operator's terms for every connection.
@@ -210,12 +212,15 @@ pub(crate) async fn run(
     let waker = engine.waker();
     let _starter_has_given_up = started.send(Ok(waker));
 
-    let report = shard.keep_house().await;
+    let report = shard.keep_house(&launch.pulse).await;
     shard.shut().await;
     engine.stop();
     pump.await;
     decrypting.cancel().await;
     drop(shard.meter.take());
+    if report.is_ok() {
+        launch.pulse.retire();
+    }
     report
 }
 
@@ -343,11 +348,12 @@ impl Shard {
             .for_each(|(_, notifier)| notifier.notify());
     }
 
-    /// Hands counts over once a second, until the shard has drained or failed.
-    async fn keep_house(&self) -> Result<DrainReport, String> {
+    /// Hands counts over once a second and shows that the shard lives, until the shard has drained or failed.
+    async fn keep_house(&self, pulse: &Pulse) -> Result<DrainReport, String> {
         let mut seen = Stats::default();
         let mut next = self.engine.now() + HAND_OVER_INTERVAL;
         loop {
+            pulse.beat();
             let until = match self.gate.get() {
                 Gate::Open => next,
                 Gate::Draining { .. } | Gate::Shut => next.min(self.engine.now() + DRAIN_POLL),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select, tick, unbounded};
 use passage_proto::question::{AskError, AuthenticateQuery};
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion, ReplyTo, authentication_refusal};
+use passage_shards::pulse::Pulse;
 
 use super::lane::Lane;
 use super::lookups::{Addresses, Lookups, Verdict};
@@ -93,14 +94,15 @@ impl Dispatcher {
     }
 
     /// Dispatches until there is a word from `stopped`, or no shard is left.
-    pub(super) fn run(mut self, asked: &Receiver<Asked>, stopped: &Receiver<()>) {
+    pub(super) fn run(mut self, asked: &Receiver<Asked>, stopped: &Receiver<()>, pulse: &Pulse) {
         let finished = self.finished.clone();
         let ticks = tick(TICK);
         loop {
+            pulse.beat();
             select! {
                 recv(asked) -> asked => match asked {
                     Ok(asked) => self.take(asked, Instant::now()),
-                    Err(_) => return,
+                    Err(_) => return pulse.retire(),
                 },
                 recv(finished) -> done => {
                     if let Ok(done) = done {
@@ -113,7 +115,7 @@ impl Dispatcher {
                         caller.answer(Ok(addresses));
                     }
                 }
-                recv(stopped) -> _ => return,
+                recv(stopped) -> _ => return pulse.retire(),
             }
             self.dispatch(Instant::now());
         }

@@ -1,13 +1,14 @@
 //! The totals over all shards since the start, and how they are read.
 
 mod read;
+mod recent;
 mod series;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use passage_proto::question::AskError;
 use passage_shards::metrics::{
@@ -16,6 +17,7 @@ use passage_shards::metrics::{
 };
 
 use super::instruments::Instrument;
+use recent::{Recent, WINDOW_MIN};
 use series::{Births, Born, Sums};
 
 /// All points of one instrument at one moment.
@@ -81,13 +83,21 @@ pub(crate) struct Surroundings {
 pub(crate) enum Reading {
     /// A series that no collector has taken yet reads 0, so that `rate()` sees its birth.
     BirthsFirst,
-    /// Every series reads what was counted: for the last export.
+    /// Every series reads what was counted: for the last export, and for whoever keeps no history.
     Final,
+    /// A series that was born after this reading reads 0: what [`Self::BirthsFirst`] is to the collector, to
+    /// one who reads by himself.
+    Since(ExportNumber),
 }
 
-/// The number of an export, by which the aggregate remembers what a collector has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The number of an export or scrape, by which it is remembered what its receiver has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ExportNumber(u64);
+
+impl ExportNumber {
+    /// Before the first one: nothing was seen yet.
+    pub(crate) const NONE: Self = Self(0);
+}
 
 /// Count and quantiles of all requests of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +126,18 @@ pub(crate) struct Aggregate {
     target_failures: Sums<TargetId>,
     relays: Born<Durations>,
     dropped_spans: u64,
-    shards: BTreeMap<usize, Born<Totals>>,
+    shards: BTreeMap<usize, Born<Shard>>,
+    window: Duration,
+    now: Instant,
+}
+
+/// What one shard counted.
+#[derive(Debug)]
+struct Shard {
+    totals: Totals,
+    requests: u64,
+    rate_limited: u64,
+    recent: Recent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -165,12 +186,38 @@ impl Aggregate {
             relays: births.born(Durations::new(&RELAYS)),
             dropped_spans: 0,
             shards: BTreeMap::new(),
+            window: WINDOW_MIN,
+            now: Instant::now(),
             births,
         };
         for (name, kind) in adapters {
             aggregate.expect_adapter(*name, *kind);
         }
         aggregate
+    }
+
+    /// Has the worst and most recent values of shards cover at least this time, 15 s if it is shorter.
+    #[must_use]
+    pub(crate) fn with_window(self, window: Duration) -> Self {
+        Self {
+            window: window.max(WINDOW_MIN),
+            ..self
+        }
+    }
+
+    /// Lets time pass, by which recent values grow old.
+    pub(crate) fn turn(&mut self, now: Instant) {
+        self.now = now;
+        for shard in self.shards.values_mut() {
+            shard.value.recent.turn(now, self.window);
+        }
+    }
+
+    /// So many shards there are: each has its series from now on, counted or not.
+    pub(crate) fn expect_shards(&mut self, count: usize) {
+        for number in 0..count {
+            self.shard(number);
+        }
     }
 
     /// Adds what a shard has counted.
@@ -195,15 +242,10 @@ impl Aggregate {
         }
         self.relays.value.merge(deltas.relays());
         self.dropped_spans += deltas.totals.spans_dropped;
-        let totals = self
-            .shards
-            .entry(deltas.shard)
-            .or_insert_with(|| self.births.born(Totals::default()));
-        totals.value.add(&deltas.totals);
+        self.shard(deltas.shard).merge(deltas);
     }
 
-    /// Begins an export: series that come to be after this belong to the next one. The worst values since the
-    /// last export are forgotten with [`Self::forget_worst`] after reading.
+    /// Begins an export or scrape: series that come to be after this belong to the next one.
     pub(crate) fn begin_export(&mut self) -> ExportNumber {
         self.births.begin_export()
     }
@@ -211,13 +253,6 @@ impl Aggregate {
     /// The collector has taken this export, and with it the first sight of all series that were in it.
     pub(crate) fn export_taken(&mut self, number: ExportNumber) {
         self.births.taken(number);
-    }
-
-    /// Forgets the worst loop lag and the deepest queue of the interval that was read.
-    pub(crate) fn forget_worst(&mut self) {
-        for shard in self.shards.values_mut() {
-            (shard.value.loop_lag, shard.value.queue_depth) = (Duration::ZERO, 0);
-        }
     }
 
     /// Count and quantiles of all requests of one type; `None` if there were none.
@@ -276,6 +311,11 @@ impl Aggregate {
             .value
     }
 
+    fn shard(&mut self, number: usize) -> &mut Shard {
+        let born = || self.births.born(Shard::new(self.now));
+        &mut self.shards.entry(number).or_insert_with(born).value
+    }
+
     fn merge_connections(&mut self, deltas: &Deltas) {
         let births = &self.births;
         let (overflow, sets) = deltas.connections();
@@ -304,6 +344,28 @@ impl Aggregate {
             self.target_connections.add(births, &id, counts.connected);
             self.target_failures.add(births, &id, counts.failed);
         }
+    }
+}
+
+impl Shard {
+    fn new(now: Instant) -> Self {
+        Self {
+            totals: Totals::default(),
+            requests: 0,
+            rate_limited: 0,
+            recent: Recent::new(now),
+        }
+    }
+
+    fn merge(&mut self, deltas: &Deltas) {
+        self.totals.add(&deltas.totals);
+        self.requests += deltas
+            .requests()
+            .map(|(_, _, _, durations)| durations.count())
+            .sum::<u64>();
+        let (overflow, sets) = deltas.connections();
+        self.rate_limited += overflow.rate_limited + sets.map(|(_, counts)| counts.rate_limited).sum::<u64>();
+        self.recent.merge(deltas);
     }
 }
 

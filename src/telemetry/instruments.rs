@@ -48,6 +48,7 @@ pub(crate) mod label {
     pub(crate) const DIRECTION: &str = "direction";
     pub(crate) const ERROR_TYPE: &str = "error_type";
     pub(crate) const PROTOCOL_VERSION: &str = "protocol_version";
+    pub(crate) const QUANTILE: &str = "quantile";
     pub(crate) const REQUEST_TYPE: &str = "request_type";
     pub(crate) const RESULT: &str = "result";
     pub(crate) const SERVER_ADDRESS: &str = "server_address";
@@ -59,8 +60,8 @@ pub(crate) mod label {
 }
 
 use label::{
-    ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, REQUEST_TYPE,
-    RESULT, SERVER_ADDRESS, SHARD, SIGNAL, TARGET_ADDRESS, TARGET_IDENTIFIER, VERSION,
+    ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, QUANTILE,
+    REQUEST_TYPE, RESULT, SERVER_ADDRESS, SHARD, SIGNAL, TARGET_ADDRESS, TARGET_IDENTIFIER, VERSION,
 };
 
 const CONNECTION: &[&str] = &[CLIENT_IP, SERVER_ADDRESS, PROTOCOL_VERSION];
@@ -134,11 +135,20 @@ instruments! {
 
     SHARD_CONNECTIONS: Kind::Gauge, "", &[SHARD],
         "passage_shard_connections", "Open connections of the shard.";
+    SHARD_REQUESTS: Kind::Counter, "", &[SHARD],
+        "passage_shard_requests_total", "Status pings and logins of the shard.";
+    SHARD_REQUEST_QUANTILE: Kind::Seconds, "s", &[SHARD, QUANTILE],
+        "passage_shard_request_quantile_seconds",
+        "Time that this part of the shard's recent requests did not exceed; 0 if there were none.";
+    SHARD_RELAY_BYTES: Kind::Counter, "", &[SHARD, DIRECTION],
+        "passage_shard_relay_bytes_total", "Bytes that the shard relayed.";
+    SHARD_RATE_LIMITED: Kind::Counter, "", &[SHARD],
+        "passage_shard_rate_limited_total", "Connection attempts that the rate limiter refused on the shard.";
     SHARD_LOOP_LAG: Kind::Seconds, "s", &[SHARD],
-        "passage_shard_loop_lag_seconds", "Longest turn of the shard's loop since the last export.";
+        "passage_shard_loop_lag_seconds", "Longest recent turn of the shard's loop.";
     SHARD_QUEUE_DEPTH: Kind::Gauge, "", &[SHARD],
         "passage_shard_queue_depth",
-        "Most questions that waited for the control thread since the last export.";
+        "Most questions that recently waited for the control thread at a time.";
     SHARD_SHED: Kind::Counter, "", &[SHARD, BOUND],
         "passage_shard_shed_total", "Work that the shard refused at one of its bounds.";
     SHARD_PANICS: Kind::Counter, "", &[SHARD],

@@ -6,19 +6,21 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use passage_shards::metrics::{Deltas, RequestType};
+use passage_shards::pulse::{PULSE_INTERVAL, Pulse};
 use tracing::{info, warn};
 
 use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
 use super::otlp::{self, Client, Complaints, PostError, Taken, message};
+use super::scrape::{Scrape, Scraped};
 use super::traces::Losses;
-use super::{Flush, Signal, logs};
+use super::{Flush, Signal, exposition, logs};
 
 /// Shortest time between two exports.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -33,11 +35,22 @@ const EXIT_MARGIN: Duration = Duration::from_millis(100);
 pub(crate) struct Worker {
     aggregate: Aggregate,
     arrivals: Receiver<Box<Deltas>>,
+    scrapes: Receiver<Scrape>,
     stop: Receiver<Instant>,
-    targets_discovered: Arc<AtomicU64>,
     span_losses: Arc<Losses>,
+    gauges: Arc<Gauges>,
+    pulse: Arc<Pulse>,
     export: Option<Export>,
     started: Instant,
+}
+
+/// What the process knows besides what its shards count.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    /// Distinct targets that discovery knows.
+    pub(crate) targets_discovered: AtomicU64,
+    /// How many shards there are.
+    pub(crate) shards: AtomicUsize,
 }
 
 /// What exports need.
@@ -83,20 +96,35 @@ impl Worker {
     pub(crate) fn new(
         aggregate: Aggregate,
         arrivals: Receiver<Box<Deltas>>,
+        scrapes: Receiver<Scrape>,
         stop: Receiver<Instant>,
-        targets_discovered: Arc<AtomicU64>,
         span_losses: Arc<Losses>,
         export: Option<Export>,
     ) -> Self {
+        let window = export.as_ref().map_or(Duration::ZERO, |export| export.interval);
         Self {
-            aggregate,
+            aggregate: aggregate.with_window(window),
             arrivals,
+            scrapes,
             stop,
-            targets_discovered,
             span_losses,
+            gauges: Arc::default(),
+            pulse: Arc::default(),
             export,
             started: Instant::now(),
         }
+    }
+
+    /// Where the rest of the process sets what is no count of a shard's.
+    #[must_use]
+    pub(crate) fn gauges(&self) -> Arc<Gauges> {
+        Arc::clone(&self.gauges)
+    }
+
+    /// The thread's sign of life.
+    #[must_use]
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// Works until it is told to stop.
@@ -106,7 +134,9 @@ impl Worker {
             .as_ref()
             .map_or_else(never, |export| export.courier.answers.clone());
         let mut next_export = Instant::now();
+        let ticks = tick(PULSE_INTERVAL);
         loop {
+            self.pulse.beat();
             let due = if self.export.is_some() {
                 crossbeam_channel::at(next_export)
             } else {
@@ -125,14 +155,40 @@ impl Worker {
                     Err(_) => answers = never(),
                 },
                 recv(due) -> _ => next_export = self.begin_export(next_export),
+                recv(self.scrapes) -> scrape => match scrape {
+                    Ok(scrape) => self.scrape(scrape),
+                    Err(_) => self.scrapes = never(),
+                },
+                recv(ticks) -> _ => {}
                 recv(self.stop) -> deadline => {
+                    self.pulse.retire();
                     return deadline.map_or(Flush::Failed, |deadline| self.finish(deadline));
                 }
             }
         }
     }
 
+    /// Merges what the shards have sent until now, and hands the totals out as text. Exports know nothing of
+    /// it: a series is still new to the collector although it was scraped.
+    fn scrape(&mut self, scrape: Scrape) {
+        while let Ok(deltas) = self.arrivals.try_recv() {
+            self.merge(deltas);
+        }
+        self.refresh();
+        let number = self.aggregate.begin_export();
+        let families = self.aggregate.read(self.surroundings(), scrape.reading);
+        let text = exposition::encode(&families);
+        (scrape.then)(Scraped { number, text });
+    }
+
+    fn refresh(&mut self) {
+        self.aggregate.turn(Instant::now());
+        let shards = self.gauges.shards.load(Ordering::Relaxed);
+        self.aggregate.expect_shards(shards);
+    }
+
     fn merge(&mut self, deltas: Box<Deltas>) {
+        self.aggregate.turn(Instant::now());
         self.aggregate.merge(&deltas);
         deltas.give_back();
     }
@@ -140,6 +196,7 @@ impl Worker {
     /// Gives the courier an export, unless it is still on its way with the last one or the collector wants to
     /// be left alone. Says when the next export is due.
     fn begin_export(&mut self, due: Instant) -> Instant {
+        self.refresh();
         let around = self.surroundings();
         let now = Instant::now();
         let Some(export) = &mut self.export else {
@@ -153,7 +210,6 @@ impl Worker {
                 number,
                 message::encode(&families, &export.resource, export.start, time),
             );
-            self.aggregate.forget_worst();
         }
         (due + export.interval).max(now + export.interval / 2)
     }
@@ -247,7 +303,7 @@ impl Worker {
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             uptime: self.started.elapsed(),
-            targets_discovered: self.targets_discovered.load(Ordering::Relaxed),
+            targets_discovered: self.gauges.targets_discovered.load(Ordering::Relaxed),
             dropped_logs: logs::dropped(),
             dropped_spans: self.span_losses.spans.load(Ordering::Relaxed),
             failed_span_exports: self.span_losses.exports.load(Ordering::Relaxed),

@@ -7,13 +7,22 @@ use passage_shards::metrics::{Bound, Durations, ERROR_TYPES, RequestType, Totals
 
 use super::series::{Born, Sums};
 use super::{
-    AdapterId, Aggregate, ConnectionId, Family, Label, LabelValue, Point, Reading, RequestId, Surroundings,
-    TargetId, Value,
+    AdapterId, Aggregate, ConnectionId, Family, Label, LabelValue, Point, Reading, RequestId, Shard,
+    Surroundings, TargetId, Value,
 };
 use crate::telemetry::instruments::{self as i, Instrument, label};
 
 /// The value of labels that would otherwise be a client's word.
 const OTHER: &str = "other";
+
+/// Values of the label `direction`, and what they count.
+const RELAYED: [(&str, fn(&Totals) -> u64); 2] = [
+    ("to_target", |totals| totals.relayed_to_target),
+    ("to_client", |totals| totals.relayed_to_client),
+];
+
+/// Which quantiles there are of a shard's answers, and their label values.
+const QUANTILES: [(f64, &str); 2] = [(0.5, "0.5"), (0.99, "0.99")];
 
 impl Aggregate {
     /// All instruments that have points.
@@ -100,17 +109,13 @@ impl Aggregate {
         let shows = self.births.shows(&self.relays, reading);
         let sum = |of: fn(&Totals) -> u64| {
             if shows {
-                self.shards.values().map(|shard| of(&shard.value)).sum()
+                self.shards.values().map(|shard| of(&shard.value.totals)).sum()
             } else {
                 0
             }
         };
-        let directions = [
-            ("to_target", sum(|totals| totals.relayed_to_target)),
-            ("to_client", sum(|totals| totals.relayed_to_client)),
-        ];
-        let bytes = directions
-            .map(|(direction, bytes)| (vec![text(label::DIRECTION, direction)], Value::Whole(bytes)));
+        let bytes =
+            RELAYED.map(|(direction, of)| (vec![text(label::DIRECTION, direction)], Value::Whole(sum(of))));
         vec![
             Family::new(&i::RELAY_BYTES, bytes.into_iter()),
             single(&i::RELAY_DURATION, self.durations(&self.relays, reading)),
@@ -118,56 +123,89 @@ impl Aggregate {
     }
 
     fn read_shards(&self, reading: Reading) -> Vec<Family<'_>> {
-        let gauge = |instrument, of: fn(&Totals) -> Value<'static>| {
+        let gauge = |instrument, of: fn(&Shard) -> Value<'static>| {
             let points = self
                 .shards
                 .iter()
                 .map(|(number, shard)| (vec![shard_label(*number)], of(&shard.value)));
             Family::new(instrument, points)
         };
-        let counter = |instrument, of: fn(&Totals) -> u64| {
+        let counter = |instrument, of: fn(&Shard) -> u64| {
             let points = self.shards.iter().map(|(number, shard)| {
-                let count = if self.births.shows(shard, reading) {
-                    of(&shard.value)
-                } else {
-                    0
-                };
-                (vec![shard_label(*number)], Value::Whole(count))
+                let count = Value::Whole(self.shown(shard, reading, of));
+                (vec![shard_label(*number)], count)
             });
             Family::new(instrument, points)
         };
-        let shed = self.shards.iter().flat_map(|(number, shard)| {
-            let shows = self.births.shows(shard, reading);
-            Bound::ALL.iter().map(move |bound| {
-                let count = if shows {
-                    shard.value.shed[*bound as usize]
-                } else {
-                    0
-                };
-                (
-                    vec![shard_label(*number), text(label::BOUND, bound.label())],
-                    Value::Whole(count),
-                )
-            })
-        });
         vec![
-            gauge(&i::SHARD_CONNECTIONS, |totals| {
-                Value::Whole(totals.opened.saturating_sub(totals.closed))
+            gauge(&i::SHARD_CONNECTIONS, |shard| {
+                Value::Whole(shard.totals.opened.saturating_sub(shard.totals.closed))
             }),
-            gauge(&i::SHARD_LOOP_LAG, |totals| {
-                Value::Seconds(totals.loop_lag.as_secs_f64())
+            counter(&i::SHARD_REQUESTS, |shard| shard.requests),
+            self.read_quantiles(),
+            self.read_shard_relays(reading),
+            counter(&i::SHARD_RATE_LIMITED, |shard| shard.rate_limited),
+            gauge(&i::SHARD_LOOP_LAG, |shard| {
+                Value::Seconds(shard.recent.loop_lag().as_secs_f64())
             }),
-            gauge(&i::SHARD_QUEUE_DEPTH, |totals| {
-                Value::Whole(totals.queue_depth as u64)
+            gauge(&i::SHARD_QUEUE_DEPTH, |shard| {
+                Value::Whole(shard.recent.queue_depth() as u64)
             }),
-            Family::new(&i::SHARD_SHED, shed),
-            counter(&i::SHARD_PANICS, |totals| totals.panics),
-            counter(&i::SHARD_TELEMETRY_DEFERRED, |totals| totals.deferred),
+            self.read_shed(reading),
+            counter(&i::SHARD_PANICS, |shard| shard.totals.panics),
+            counter(&i::SHARD_TELEMETRY_DEFERRED, |shard| shard.totals.deferred),
         ]
     }
 
+    fn read_quantiles(&self) -> Family<'_> {
+        let points = self.shards.iter().flat_map(|(number, shard)| {
+            let times = shard.value.recent.quantiles(QUANTILES.map(|(part, _)| part));
+            QUANTILES.iter().zip(times).map(|((_, name), time)| {
+                let labels = vec![shard_label(*number), text(label::QUANTILE, *name)];
+                (labels, Value::Seconds(time.as_secs_f64()))
+            })
+        });
+        Family::new(&i::SHARD_REQUEST_QUANTILE, points)
+    }
+
+    fn read_shard_relays(&self, reading: Reading) -> Family<'_> {
+        let points = self.shards.iter().flat_map(|(number, shard)| {
+            RELAYED.map(|(direction, of)| {
+                let bytes = self.shown(shard, reading, |shard| of(&shard.totals));
+                let labels = vec![shard_label(*number), text(label::DIRECTION, direction)];
+                (labels, Value::Whole(bytes))
+            })
+        });
+        Family::new(&i::SHARD_RELAY_BYTES, points)
+    }
+
+    fn read_shed(&self, reading: Reading) -> Family<'_> {
+        let points = self.shards.iter().flat_map(|(number, shard)| {
+            Bound::ALL.map(|bound| {
+                let count = self.shown(shard, reading, |shard| shard.totals.shed[bound as usize]);
+                let labels = vec![shard_label(*number), text(label::BOUND, bound.label())];
+                (labels, Value::Whole(count))
+            })
+        });
+        Family::new(&i::SHARD_SHED, points)
+    }
+
+    fn shown(&self, shard: &Born<Shard>, reading: Reading, of: impl Fn(&Shard) -> u64) -> u64 {
+        if self.births.shows(shard, reading) {
+            of(&shard.value)
+        } else {
+            0
+        }
+    }
+
     fn active(&self) -> Value<'static> {
-        let of = |shard: &Born<Totals>| shard.value.opened.saturating_sub(shard.value.closed);
+        let of = |shard: &Born<Shard>| {
+            shard
+                .value
+                .totals
+                .opened
+                .saturating_sub(shard.value.totals.closed)
+        };
         Value::Whole(self.shards.values().map(of).sum())
     }
 

@@ -37,7 +37,12 @@ impl Births {
 
     /// Whether the series shows what it counted, or still zero.
     pub(super) fn shows<V>(&self, series: &Born<V>, reading: Reading) -> bool {
-        reading == Reading::Final || series.first_export <= self.taken
+        let seen = match reading {
+            Reading::BirthsFirst => self.taken,
+            Reading::Since(ExportNumber(seen)) => seen,
+            Reading::Final => return true,
+        };
+        series.first_export <= seen
     }
 }
 

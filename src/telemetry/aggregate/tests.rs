@@ -1,7 +1,7 @@
 //! The whole table of metrics, as it is exported.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -331,7 +331,7 @@ fn the_summary_joins_all_series_of_a_request_type() {
 }
 
 #[test]
-fn the_worst_values_are_those_since_the_last_export() {
+fn the_worst_values_are_those_of_the_last_two_windows() {
     let mut aggregate = full();
     let lag = |aggregate: &Aggregate| {
         let request = exported(aggregate, Reading::Final);
@@ -345,7 +345,10 @@ fn the_worst_values_are_those_since_the_last_export() {
         lag(&aggregate),
         (Some(Number::AsDouble(0.003)), Some(Number::AsInt(4)))
     );
-    aggregate.forget_worst();
+    let now = Instant::now();
+    aggregate.turn(now + Duration::from_secs(20));
+    assert_eq!(lag(&aggregate).1, Some(Number::AsInt(4)));
+    aggregate.turn(now + Duration::from_secs(40));
     assert_eq!(
         lag(&aggregate),
         (Some(Number::AsDouble(0.0)), Some(Number::AsInt(0)))
