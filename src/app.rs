@@ -1,9 +1,9 @@
 //! Puts everything together: the order in which Passage starts, what it says about itself, and the order in
 //! which it ends.
 //!
-//! Start: configuration, logs, plan, telemetry, control thread, shards. Nothing listens before all of it
-//! stands. End, in the reverse order: shards first (their logins still need the control thread), then the
-//! control thread, then telemetry, which so has every count.
+//! Start: configuration, logs, plan, telemetry, admin listener, control thread, shards. No player is let in
+//! before all of it stands. End, in the reverse order: shards first (their logins still need the control
+//! thread), then the control thread, then telemetry, which so has every count.
 
 mod announce;
 mod failure;
@@ -21,6 +21,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, Control};
+use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::sentry::Reports;
 use crate::telemetry::{self, Telemetry, logs};
 
@@ -82,7 +83,7 @@ fn run_logged(loaded: &Loaded, reports: Option<&Reports>) -> Result<(), Failure>
     raise_file_limit(config);
     let plan = Plan::new(config)?;
     let running = Running::start(config, plan)?;
-    announce::started(loaded, &running.shards);
+    announce::started(loaded, &running.shards, running.admin.as_ref());
     let cause = running.wait(&signals);
     running.end(config, cause, &signals, reports)
 }
@@ -92,6 +93,7 @@ struct Running {
     shards: Shards,
     control: Control,
     telemetry: Telemetry,
+    admin: Option<Admin>,
 }
 
 /// Why the process ends.
@@ -104,8 +106,16 @@ enum Cause {
 
 impl Running {
     fn start(config: &Config, plan: Plan) -> Result<Self, Failure> {
+        let listener = config
+            .admin
+            .address
+            .map(admin::bind)
+            .transpose()
+            .map_err(Failure::Admin)?;
         let (telemetry, outlets) = telemetry::start(plan.telemetry(config)).map_err(Failure::Telemetry)?;
         telemetry.targets_discovered(plan.targets());
+        let admin = listener.map(|listener| Admin::start(listener, &telemetry));
+        let admin = admin.transpose().map_err(Failure::Admin)?;
         let settings = control::Settings {
             authenticators: plan.authenticators.clone(),
             resolve: std::sync::Arc::new(control::resolve_by_system),
@@ -113,10 +123,19 @@ impl Running {
         };
         let (control, questions) = control::start(settings).map_err(Failure::Threads)?;
         let shards = pool::start(plan.blueprint(config, questions, outlets)).map_err(Failure::Shards)?;
+        telemetry.shards(shards.count());
+        if let Some(admin) = &admin {
+            admin.watch("the control thread", std::sync::Arc::clone(control.pulse()));
+            for (number, pulse) in shards.pulses().enumerate() {
+                admin.watch(format!("shard {number}"), pulse);
+            }
+            admin.ready();
+        }
         Ok(Self {
             shards,
             control,
             telemetry,
+            admin,
         })
     }
 
@@ -147,7 +166,11 @@ impl Running {
             shards,
             control,
             telemetry,
+            admin,
         } = self;
+        if let Some(admin) = &admin {
+            admin.draining();
+        }
         let (result, patience) = match cause {
             Cause::Signal(signal) => {
                 let patience = config.bounds.drain;

@@ -1,8 +1,10 @@
-//! The command line: `passage`, `passage check`, `passage route`, `passage ping`.
+//! The command line: `passage`, `passage check`, `passage route`, `passage ping`,
+//! `passage top`.
 
 mod check;
 mod ping;
 mod route;
+pub(crate) mod top;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -51,6 +53,18 @@ enum Command {
         #[arg(long, value_name = "NUMBER")]
         protocol: Option<i32>,
     },
+    /// Show what every shard of a running Passage does. Reads its admin listener ([admin] address).
+    Top {
+        /// The admin listener; else the one of the configuration.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        /// Seconds between two looks. Shards hand their counts over once a second.
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+        interval: Duration,
+        /// Print one table, of one interval, and end; so it is too where the output is no terminal.
+        #[arg(long)]
+        once: bool,
+    },
 }
 
 /// Does what the command line says.
@@ -67,6 +81,18 @@ pub fn main() -> ExitCode {
             timeout,
             protocol,
         } => ping(&server, timeout, protocol),
+        Command::Top {
+            address,
+            interval,
+            once,
+        } => top::run(
+            config,
+            &top::Options {
+                address,
+                interval,
+                once,
+            },
+        ),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +105,7 @@ pub fn main() -> ExitCode {
 }
 
 /// A command that did not succeed.
+#[derive(Debug)]
 struct Ending {
     code: u8,
     failure: String,

@@ -6,6 +6,7 @@
 //! slow or hangs costs exports or log lines, never counts, never a connection, and at most the given time at
 //! the exit.
 
+pub mod admin;
 mod aggregate;
 mod exposition;
 mod instruments;

@@ -1,4 +1,5 @@
-//! The sign of life of a thread: it beats while it works, and whoever looks sees for how long it has stood still.
+//! The sign of life of a thread: it beats while it works, and whoever looks sees for how long it has stood
+//! still.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -7,6 +7,7 @@ use passage_shards::pool::Shards;
 use passage_shards::route::Mode;
 
 use crate::config::{Authentication, Config, Discovery, Loaded, Route, SEARCHED, Source, Status};
+use crate::telemetry::admin::Admin;
 
 /// Routes that are described one by one.
 const ROUTES_SHOWN_MAX: usize = 16;
@@ -19,7 +20,7 @@ pub(super) fn warnings(loaded: &Loaded) {
 }
 
 /// Says where the configuration comes from, where players connect and what happens to them.
-pub(super) fn started(loaded: &Loaded, shards: &Shards) {
+pub(super) fn started(loaded: &Loaded, shards: &Shards, admin: Option<&Admin>) {
     let config = &loaded.config;
     let version = env!("CARGO_PKG_VERSION");
     match &loaded.source {
@@ -50,6 +51,9 @@ pub(super) fn started(loaded: &Loaded, shards: &Shards) {
     tracing::info!("{}", protection(config));
     for address in shards.addresses() {
         tracing::info!("Listening on {address} with {} shards", shards.count());
+    }
+    if let Some(admin) = admin {
+        tracing::info!("/metrics, /livez and /readyz are at http://{}", admin.address());
     }
 }
 

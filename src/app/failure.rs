@@ -6,7 +6,7 @@ use std::io;
 use passage_shards::pool::StartError;
 
 use crate::config::Problems;
-use crate::telemetry::{self, logs, sentry};
+use crate::telemetry::{self, admin, logs, sentry};
 
 /// Why Passage did not start, or did not end well.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub enum Failure {
     Telemetry(telemetry::StartError),
     /// Reports to Sentry cannot start.
     Sentry(sentry::StartError),
+    /// The admin listener cannot start.
+    Admin(admin::StartError),
     /// The shards cannot start.
     Shards(StartError),
     /// The control thread died.
@@ -63,12 +65,14 @@ impl Failure {
             Self::Sentry(sentry::StartError::Address) => CONFIG,
             Self::Shards(StartError::Routes(_) | StartError::NoAddress) => CONFIG,
             Self::Shards(StartError::Address { .. }) => TEMPORARY,
+            Self::Admin(admin::StartError::Address { .. }) => TEMPORARY,
             Self::Logs(_)
             | Self::Threads(_)
             | Self::Signals(_)
             | Self::Telemetry(_)
             | Self::Sentry(_)
-            | Self::Shards(_) => OS,
+            | Self::Shards(_)
+            | Self::Admin(_) => OS,
             Self::ControlDied | Self::ShardDied(_) => SOFTWARE,
             Self::Interrupted => INTERRUPTED,
         }
@@ -90,6 +94,7 @@ impl fmt::Display for Failure {
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
             Self::Telemetry(error) => error.fmt(f),
             Self::Sentry(error) => error.fmt(f),
+            Self::Admin(error) => error.fmt(f),
             Self::Shards(error) => error.fmt(f),
             Self::ControlDied => {
                 f.write_str("the control thread died; this is a bug of Passage, please report it")

@@ -60,7 +60,7 @@ pub struct Sentry {
     pub send_pii: bool,
 }
 
-/// `[admin]`; not served by this version.
+/// `[admin]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where `/metrics`, `/livez` and `/readyz` are served; `None` for nowhere.
@@ -118,11 +118,6 @@ pub(super) fn admin(table: &Section<'_>) -> Admin {
         "address",
         parsed("an IP address and a port; 127.0.0.1:9464 is a good choice"),
     );
-    if address.is_some() {
-        table
-            .reading
-            .warn("admin.address is set, but this version serves no admin pages yet".into());
-    }
     Admin { address }
 }
 

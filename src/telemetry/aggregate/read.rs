@@ -15,8 +15,11 @@ use crate::telemetry::instruments::{self as i, Instrument, label};
 /// The value of labels that would otherwise be a client's word.
 const OTHER: &str = "other";
 
+/// One of a shard's counts.
+type Count = fn(&Totals) -> u64;
+
 /// Values of the label `direction`, and what they count.
-const RELAYED: [(&str, fn(&Totals) -> u64); 2] = [
+const RELAYED: [(&str, Count); 2] = [
     ("to_target", |totals| totals.relayed_to_target),
     ("to_client", |totals| totals.relayed_to_client),
 ];
