@@ -46,8 +46,8 @@ impl fmt::Display for StartError {
         match source.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "another process has port {}, perhaps another Passage: end it, or choose another port here or \
-                 in PASSAGE_ADMIN_ADDRESS",
+                "another process has port {}, perhaps another Passage: end it, or choose another port here \
+                 or in PASSAGE_ADMIN_ADDRESS",
                 address.port()
             ),
             io::ErrorKind::AddrNotAvailable => {
