@@ -55,7 +55,10 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         }
     };
     let reports = reports::start(&loaded.config.sentry)?;
-    let logs = logs::init(reports.as_ref()).map_err(Failure::Logs)?;
+    let otel = &loaded.config.otel;
+    let collector = otel.logs.as_ref().map(plan::endpoint);
+    let collector = collector.as_ref().map(|endpoint| (endpoint, &*otel.environment));
+    let logs = logs::init(reports.as_ref(), collector).map_err(Failure::Logs)?;
     if let Some(reports) = &reports {
         reports.watch_panics();
     }

@@ -61,7 +61,8 @@ impl Failure {
         match self {
             Self::Config(_) | Self::Plan(_) => CONFIG,
             Self::Logs(logs::InitError::Filter { .. }) => CONFIG,
-            Self::Telemetry(telemetry::StartError::Endpoint(..) | telemetry::StartError::Token(_)) => CONFIG,
+            Self::Logs(logs::InitError::Export(error)) => of_telemetry(error),
+            Self::Telemetry(error) => of_telemetry(error),
             Self::Sentry(sentry::StartError::Address) => CONFIG,
             Self::Shards(StartError::Routes(_) | StartError::NoAddress) => CONFIG,
             Self::Shards(StartError::Address { .. }) => TEMPORARY,
@@ -69,13 +70,19 @@ impl Failure {
             Self::Logs(_)
             | Self::Threads(_)
             | Self::Signals(_)
-            | Self::Telemetry(_)
             | Self::Sentry(_)
             | Self::Shards(_)
             | Self::Admin(_) => OS,
             Self::ControlDied | Self::ShardDied(_) => SOFTWARE,
             Self::Interrupted => INTERRUPTED,
         }
+    }
+}
+
+fn of_telemetry(error: &telemetry::StartError) -> u8 {
+    match error {
+        telemetry::StartError::Endpoint(..) | telemetry::StartError::Token(_) => CONFIG,
+        telemetry::StartError::Thread(_) => OS,
     }
 }
 

@@ -86,13 +86,6 @@ impl Plan {
 
     pub(super) fn telemetry(&self, config: &Config) -> telemetry::Settings {
         let otel = &config.otel;
-        let endpoint = |endpoint: &config::Endpoint| telemetry::Endpoint {
-            url: endpoint.url.clone(),
-            token: endpoint
-                .token
-                .as_ref()
-                .map(|token| telemetry::Token::new(token.expose())),
-        };
         telemetry::Settings {
             metrics: otel.metrics.as_ref().map(endpoint),
             traces: otel.traces.as_ref().map(|traces| telemetry::traces::Settings {
@@ -158,6 +151,15 @@ impl Plan {
             );
         }
         adapters
+    }
+}
+
+/// Where a signal goes.
+pub(super) fn endpoint(endpoint: &config::Endpoint) -> telemetry::Endpoint {
+    let token = endpoint.token.as_ref();
+    telemetry::Endpoint {
+        url: endpoint.url.clone(),
+        token: token.map(|token| telemetry::Token::new(token.expose())),
     }
 }
 

@@ -3,7 +3,9 @@
 //! A line is made on the thread that logs and written by a thread of its own, with a bounded queue between
 //! them. A standard output that is blocked costs lines, which are counted, and nothing else.
 
+mod export;
 mod line;
+mod repeats;
 mod values;
 mod writer;
 
@@ -21,10 +23,12 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry};
 
+use export::Export;
 use line::LineLayer;
 use writer::Queue;
 
 use super::sentry::Reports;
+use super::{Endpoint, StartError};
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub enum InitError {
     },
     /// Something else has set a global subscriber before.
     Taken,
+    /// The export to a collector could not start.
+    Export(StartError),
     /// The system did not give us the standard output or a thread.
     Writer(io::Error),
 }
@@ -63,6 +69,7 @@ impl fmt::Display for InitError {
                  trace, off) or a list such as passage=debug,passage::adapters=trace"
             ),
             Self::Taken => f.write_str("logging has been started before"),
+            Self::Export(error) => error.fmt(f),
             Self::Writer(cause) => write!(f, "the log writer could not be started: {cause}"),
         }
     }
@@ -72,28 +79,30 @@ impl std::error::Error for InitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Writer(cause) => Some(cause),
+            Self::Export(error) => error.source(),
             Self::Filter { .. } | Self::Taken => None,
         }
     }
 }
 
-/// The queue of the process's logs, once they have started.
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// The process's logs, once they have started.
+static LOGS: OnceLock<Logs> = OnceLock::new();
 
 /// The running log writer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Logs {
     queue: Queue,
+    export: Option<Export>,
 }
 
 /// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal,
 /// as JSON otherwise. The filter is that of `RUST_LOG`, or `info`. Events that are reports go to `reports`
-/// instead.
+/// instead. All lines go to the collector too if there is one: its endpoint and the environment.
 ///
 /// # Errors
 ///
 /// If `RUST_LOG` has a directive that cannot be read, or logging cannot start.
-pub fn init(reports: Option<&Reports>) -> Result<Logs, InitError> {
+pub fn init(reports: Option<&Reports>, collector: Option<(&Endpoint, &str)>) -> Result<Logs, InitError> {
     let filter = match env::var("RUST_LOG") {
         Ok(directives) => filter(&directives)?,
         Err(VarError::NotPresent) => filter("")?,
@@ -115,26 +124,35 @@ pub fn init(reports: Option<&Reports>) -> Result<Logs, InitError> {
     };
     // Without the lock of the standard library's handle, which the exit would wait for.
     let output = stdout.as_fd().try_clone_to_owned().map_err(InitError::Writer)?;
-    let queue = Queue::start(File::from(output), format).map_err(InitError::Writer)?;
+    let export = collector.map(|(endpoint, environment)| Export::start(endpoint, environment));
+    let export = export.transpose().map_err(InitError::Export)?;
+    let queue = Queue::start(File::from(output), format, export.clone()).map_err(InitError::Writer)?;
+    let lines = LineLayer::new(format, queue.clone(), export.clone());
     let subscriber = Registry::default()
-        .with(LineLayer::new(format, queue.clone()).with_filter(filter))
+        .with(lines.with_filter(filter))
         .with(reports.map(Reports::reporter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)?;
-    let queue = QUEUE.get_or_init(|| queue).clone();
-    Ok(Logs { queue })
+    Ok(LOGS.get_or_init(|| Logs { queue, export }).clone())
 }
 
 impl Logs {
-    /// Writes what is still queued, until `deadline` at the latest: a blocked standard output does not hold
-    /// up the exit. Says whether all of it was written.
+    /// Writes and exports what is still queued, until `deadline` at the latest: neither a blocked standard
+    /// output nor a collector that hangs holds up the exit. Says whether all of it was written.
     pub fn flush(&self, deadline: Instant) -> bool {
-        self.queue.flush(deadline)
+        let is_written = self.queue.flush(deadline);
+        if let Some(export) = &self.export {
+            let _ = export.stop(deadline).recv_deadline(deadline);
+        }
+        is_written
     }
 }
 
-/// Lines dropped since the start.
+/// Lines dropped since the start, on their way to standard output or to a collector.
 pub fn dropped() -> u64 {
-    QUEUE.get().map_or(0, Queue::dropped)
+    let Some(Logs { queue, export }) = LOGS.get() else {
+        return 0;
+    };
+    queue.dropped() + export.as_ref().map_or(0, Export::dropped)
 }
 
 /// The crates whose modules are shown, and asked for, as modules of `passage`: how the program is cut into

@@ -22,7 +22,7 @@ pub struct Otel {
     pub traces: Option<Endpoint>,
     /// Where metrics go.
     pub metrics: Option<Endpoint>,
-    /// Where log records go; not exported by this version.
+    /// Where log records go.
     pub logs: Option<Endpoint>,
     /// The share of connections that are traced, 0 to 1.
     pub traces_sample_rate: f64,
@@ -68,7 +68,7 @@ pub struct Admin {
 }
 
 pub(super) fn otel(table: &Section<'_>) -> Otel {
-    let otel = Otel {
+    Otel {
         environment: table.value("environment", text).unwrap_or_default(),
         traces: endpoint(table, "traces_endpoint", "traces_token"),
         metrics: endpoint(table, "metrics_endpoint", "metrics_token"),
@@ -85,12 +85,7 @@ pub(super) fn otel(table: &Section<'_>) -> Otel {
             .unwrap_or(Duration::from_secs(15)),
         label_limit: table.value("label_limit", integer(1..=100_000)).unwrap_or(2_000),
         client_ip_label: table.value("client_ip_label", boolean).unwrap_or(true),
-    };
-    if otel.logs.is_some() {
-        let warning = "otel.logs_endpoint is set, but this version exports metrics and traces only";
-        table.reading.warn(warning.into());
     }
-    otel
 }
 
 pub(super) fn sentry(table: &Section<'_>) -> Sentry {

@@ -1,14 +1,16 @@
 //! Makes lines of events.
 
 use std::cell::Cell;
-use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fmt::{self, Write};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::export::Export;
+use super::repeats::{Grouped, Withheld};
 use super::values::{FIELDS_MAX, Sink, Values, escape, quote};
 use super::writer::Queue;
 use super::{Format, shown_target};
@@ -25,11 +27,33 @@ thread_local! {
 pub(super) struct LineLayer {
     format: Format,
     queue: Queue,
+    export: Option<Export>,
 }
 
 impl LineLayer {
-    pub(super) fn new(format: Format, queue: Queue) -> Self {
-        Self { format, queue }
+    pub(super) fn new(format: Format, queue: Queue, export: Option<Export>) -> Self {
+        Self {
+            format,
+            queue,
+            export,
+        }
+    }
+
+    /// Makes the line of an event in the given format.
+    fn write<S>(&self, format: Format, out: &mut String, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        out.clear();
+        let metadata = event.metadata();
+        let mut line = Line::begin(format, out, *metadata.level(), metadata.target());
+        event.record(&mut Values(&mut line));
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<SpanFields>() {
+                fields.copy_to(&mut line);
+            }
+        }
+        line.end();
     }
 }
 
@@ -51,36 +75,60 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if !self.queue.repeats().pass(event, Instant::now) {
+            return;
+        }
         // Taken out, because formatting a value may log.
         let mut out = LINE.take();
-        out.clear();
-        let metadata = event.metadata();
-        let mut line = Line::begin(self.format, &mut out, *metadata.level(), metadata.target());
-        event.record(&mut Values(&mut line));
-        for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(fields) = span.extensions().get::<SpanFields>() {
-                fields.copy_to(&mut line);
-            }
-        }
-        line.end();
+        self.write(self.format, &mut out, event, &context);
         self.queue.push(&out);
+        if let Some(export) = &self.export {
+            if self.format != Format::Json {
+                self.write(Format::Json, &mut out, event, &context);
+            }
+            export.push(&out);
+        }
         LINE.set(out);
     }
 }
 
 /// The line that tells of dropped lines.
 pub(super) fn drops(format: Format, count: u64) -> String {
+    let message = format_args!("log lines were dropped because standard output was too slow");
+    counted(format, Level::WARN, module_path!(), message, ("dropped", count))
+}
+
+/// The line that tells of withheld lines.
+pub(super) fn repeats(format: Format, withheld: &Withheld<'_>) -> String {
+    let (metadata, count) = (withheld.metadata, withheld.count);
+    let message = format_args!("… {} more: {}", Grouped(count), withheld.example);
+    counted(
+        format,
+        *metadata.level(),
+        metadata.target(),
+        message,
+        ("withheld", count),
+    )
+}
+
+/// A line that is made of no event.
+fn counted(
+    format: Format,
+    level: Level,
+    target: &str,
+    message: fmt::Arguments<'_>,
+    (key, count): (&'static str, u64),
+) -> String {
     let mut out = String::new();
-    let mut line = Line::begin(format, &mut out, Level::WARN, module_path!());
+    let mut line = Line::begin(format, &mut out, level, target);
     if let Some(out) = line.place("message") {
-        let message = format_args!("log lines were dropped because standard output was too slow");
         if format == Format::Json {
-            quote(out, message)
+            quote(out, message);
         } else {
-            escape(out, message)
+            escape(out, message);
         }
     }
-    if let Some(out) = line.place("dropped") {
+    if let Some(out) = line.place(key) {
         let _ = write!(out, "{count}");
     }
     line.end();
@@ -232,10 +280,27 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-impl std::fmt::Display for Timestamp {
+impl Timestamp {
+    /// The time that is shown like this.
+    pub(super) fn parse(shown: &str) -> Option<SystemTime> {
+        let number = |from: usize, to: usize| shown.get(from..to)?.parse::<u64>().ok();
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (year, month) = if month > 2 {
+            (year, month - 3)
+        } else {
+            (year.checked_sub(1)?, month + 9)
+        };
+        let leap_days = year / 4 - year / 100 + year / 400;
+        let days = (365 * year + leap_days + (153 * month + 2) / 5 + day).checked_sub(719_469)?;
+        let seconds = days * 86_400 + number(11, 13)? * 3_600 + number(14, 16)? * 60 + number(17, 19)?;
+        UNIX_EPOCH.checked_add(Duration::from_millis(seconds * 1_000 + number(20, 23)?))
+    }
+}
+
+impl fmt::Display for Timestamp {
     /// Years that end in March make the leap day the last of its year, and every month's start a linear
     /// function.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.seconds / 86_400 + 719_468, self.seconds % 86_400);
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =

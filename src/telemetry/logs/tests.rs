@@ -33,8 +33,8 @@ fn soon() -> Instant {
 /// What comes out while `log` runs.
 fn lines(format: Format, directives: &str, log: impl FnOnce()) -> Vec<String> {
     let output = Output::default();
-    let queue = Queue::start(output.clone(), format).unwrap();
-    let layer = LineLayer::new(format, queue.clone()).with_filter(filter(directives).unwrap());
+    let queue = Queue::start(output.clone(), format, None).unwrap();
+    let layer = LineLayer::new(format, queue.clone(), None).with_filter(filter(directives).unwrap());
     tracing::subscriber::with_default(Registry::default().with(layer), log);
     assert!(queue.flush(soon()));
     let bytes = output.0.lock().unwrap().clone();
@@ -297,8 +297,8 @@ fn a_directive_that_cannot_be_read_is_named() {
 #[test]
 fn a_blocked_output_stops_neither_those_who_log_nor_the_exit_and_drops_are_counted_and_told() {
     let (mut reader, writer) = pipe().unwrap();
-    let queue = Queue::start(writer, Format::Json).unwrap();
-    let layer = LineLayer::new(Format::Json, queue.clone());
+    let queue = Queue::start(writer, Format::Json, None).unwrap();
+    let layer = LineLayer::new(Format::Json, queue.clone(), None);
     let subscriber = tracing::Dispatch::new(Registry::default().with(layer));
     let begun = Instant::now();
     let threads: Vec<_> = (0..2)
@@ -306,7 +306,7 @@ fn a_blocked_output_stops_neither_those_who_log_nor_the_exit_and_drops_are_count
             let subscriber = subscriber.clone();
             thread::spawn(move || {
                 tracing::dispatcher::with_default(&subscriber, || {
-                    (0..LINES_MAX).for_each(|number| info!(shard, number, "a line that nobody reads"));
+                    (0..LINES_MAX).for_each(|number| debug!(shard, number, "a line that nobody reads"));
                 });
             })
         })
@@ -342,7 +342,7 @@ fn read_all(reader: &mut PipeReader) -> String {
 #[test]
 fn the_queue_holds_a_bounded_number_of_bytes() {
     let (reader, writer) = pipe().unwrap();
-    let queue = Queue::start(writer, Format::Json).unwrap();
+    let queue = Queue::start(writer, Format::Json, None).unwrap();
     let line = "x".repeat(16 * 1024);
     let fit = (QUEUE_BYTES_MAX / line.len()) as u64;
     (0..2 * fit).for_each(|_| queue.push(&line));
@@ -358,10 +358,53 @@ fn the_queue_holds_a_bounded_number_of_bytes() {
 fn an_output_that_fails_costs_its_lines_only() {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let queue = Queue::start(writer, Format::Json).unwrap();
+    let queue = Queue::start(writer, Format::Json, None).unwrap();
     queue.push("to nobody\n");
     assert!(queue.flush(soon()));
     assert_eq!(queue.dropped(), 1);
+}
+
+#[test]
+fn a_flood_of_warnings_is_a_few_lines_and_a_count() {
+    let lines = lines(Format::Json, "debug", || {
+        let shards: [_; 2] = std::array::from_fn(|_| tracing::dispatcher::get_default(Clone::clone));
+        thread::scope(|scope| {
+            for subscriber in shards {
+                scope.spawn(move || {
+                    tracing::dispatcher::with_default(&subscriber, || {
+                        (0..50_000).for_each(|number| warn!(number, "Target cannot be reached"));
+                    });
+                });
+            }
+        });
+        warn!("another place");
+        (0..100).for_each(|_| debug!("asked for"));
+    });
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+    let told = lines
+        .iter()
+        .filter_map(|line| line["withheld"].as_u64())
+        .sum::<u64>();
+    let shown = count("Target cannot be reached") as u64;
+    assert_eq!(shown + told, 100_000);
+    assert!(shown < 1_000, "{shown} lines");
+    assert_eq!((count("another place"), count("asked for")), (1, 100));
+    let more = lines.iter().find(|line| line["withheld"].is_u64()).unwrap();
+    let message = more["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("… ") && message.ends_with(" more: Target cannot be reached"),
+        "{message}"
+    );
+    assert_eq!(
+        (&more["level"], &more["target"]),
+        (&"WARN".into(), &module_path!().into())
+    );
+    assert_eq!(repeats::Grouped(1_284).to_string(), "1 284");
+    assert_eq!(repeats::Grouped(1_000_007).to_string(), "1 000 007");
 }
 
 #[test]
@@ -370,6 +413,17 @@ fn timestamps_are_those_of_the_calendar() {
         line::Timestamp::from(std::time::UNIX_EPOCH + Duration::from_millis(milliseconds)).to_string()
     };
     assert_eq!(shown(0), "1970-01-01T00:00:00.000Z");
+    for milliseconds in [
+        0,
+        1,
+        951_782_399_999,
+        951_782_400_000,
+        1_707_129_045_123,
+        4_107_542_400_000,
+    ] {
+        let time = std::time::UNIX_EPOCH + Duration::from_millis(milliseconds);
+        assert_eq!(line::Timestamp::parse(&shown(milliseconds)), Some(time));
+    }
     assert_eq!(shown(951_782_399_999), "2000-02-28T23:59:59.999Z");
     assert_eq!(shown(951_782_400_000), "2000-02-29T00:00:00.000Z");
     assert_eq!(shown(1_707_129_045_123), "2024-02-05T10:30:45.123Z");

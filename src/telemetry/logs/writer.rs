@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::Format;
-use super::line;
+use super::export::Export;
+use super::repeats::Repeats;
+use super::{Format, line};
 
 /// Most lines that wait to be written.
 pub(super) const LINES_MAX: usize = 8_192;
@@ -23,19 +24,27 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// How long the writer waits for an output that was made non-blocking by someone else.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Where lines are left to be written.
+/// How often is told how many lines were withheld.
+const TELL: Duration = Duration::from_secs(1);
+
+/// Where lines are left to be written or exported.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     entries: Sender<Entry>,
-    gauge: Arc<Gauge>,
+    counts: Counts,
+    repeats: Arc<Repeats>,
 }
 
 #[derive(Debug)]
-enum Entry {
+pub(super) enum Entry {
     Line(Box<str>),
     /// Answered once everything before it is written.
     Flush(Sender<()>),
 }
+
+/// How much waits, and how much was lost.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts(Arc<Gauge>);
 
 #[derive(Debug, Default)]
 struct Gauge {
@@ -43,32 +52,87 @@ struct Gauge {
     dropped: AtomicU64,
 }
 
+impl Counts {
+    /// Counts lines that nobody will see.
+    pub(super) fn drop_lines(&self, lines: u64) {
+        self.0.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Makes room for so many bytes again.
+    pub(super) fn release(&self, bytes: usize) {
+        self.0.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Lines dropped since the start.
+    fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for so many bytes, if there is any.
+    fn reserve(&self, bytes: usize) -> bool {
+        let waiting = self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = waiting + bytes <= QUEUE_BYTES_MAX;
+        if !fits {
+            self.release(bytes);
+        }
+        fits
+    }
+}
+
 impl Queue {
-    /// Starts the thread that writes to `output`. It ends with the last clone of the queue.
-    pub(super) fn start(output: impl Write + Send + 'static, format: Format) -> io::Result<Self> {
+    /// Starts a thread of this name that consumes what is left, until the last clone of the queue is gone.
+    pub(super) fn new(
+        name: &str,
+        consume: impl FnOnce(Receiver<Entry>, Counts, &Repeats) + Send + 'static,
+    ) -> io::Result<Self> {
         let (entries, waiting) = bounded(LINES_MAX);
-        let gauge = Arc::new(Gauge::default());
-        let writer = Writer {
-            output,
-            format,
-            waiting,
-            gauge: Arc::clone(&gauge),
-            reported: 0,
-            batch: Vec::new(),
-        };
+        let (counts, repeats) = (Counts::default(), Arc::new(Repeats::new(Instant::now())));
+        let (own_counts, own_repeats) = (counts.clone(), Arc::clone(&repeats));
         thread::Builder::new()
-            .name("logs".into())
-            .spawn(move || writer.run())?;
-        Ok(Self { entries, gauge })
+            .name(name.into())
+            .spawn(move || consume(waiting, own_counts, &own_repeats))?;
+        Ok(Self {
+            entries,
+            counts,
+            repeats,
+        })
+    }
+
+    /// Starts the thread that writes to `output`, and to `export` what only this thread knows. It ends with
+    /// the last clone of the queue.
+    pub(super) fn start(
+        output: impl Write + Send + 'static,
+        format: Format,
+        export: Option<Export>,
+    ) -> io::Result<Self> {
+        Self::new("logs", move |waiting, counts, repeats| {
+            let writer = Writer {
+                output,
+                format,
+                export,
+                waiting,
+                counts,
+                repeats,
+                reported: 0,
+                told: Instant::now(),
+                batch: Vec::new(),
+            };
+            writer.run();
+        })
+    }
+
+    /// What the lines are counted by that repeat.
+    pub(super) fn repeats(&self) -> &Repeats {
+        &self.repeats
     }
 
     /// Leaves a line, or drops and counts it where the queue is full. Never waits.
     pub(super) fn push(&self, line: &str) {
-        let waiting = self.gauge.bytes.fetch_add(line.len(), Ordering::Relaxed);
-        let fits = waiting + line.len() <= QUEUE_BYTES_MAX;
-        if !fits || self.entries.try_send(Entry::Line(line.into())).is_err() {
-            self.gauge.bytes.fetch_sub(line.len(), Ordering::Relaxed);
-            self.gauge.dropped.fetch_add(1, Ordering::Relaxed);
+        if !self.counts.reserve(line.len()) {
+            self.counts.drop_lines(1);
+        } else if self.entries.try_send(Entry::Line(line.into())).is_err() {
+            self.counts.release(line.len());
+            self.counts.drop_lines(1);
         }
     }
 
@@ -81,59 +145,89 @@ impl Queue {
 
     /// Lines dropped since the start.
     pub(super) fn dropped(&self) -> u64 {
-        self.gauge.dropped.load(Ordering::Relaxed)
+        self.counts.dropped()
     }
 }
 
-struct Writer<W> {
+struct Writer<'a, W> {
     output: W,
     format: Format,
+    export: Option<Export>,
     waiting: Receiver<Entry>,
-    gauge: Arc<Gauge>,
+    counts: Counts,
+    repeats: &'a Repeats,
     /// How many of the dropped lines a line has told of.
     reported: u64,
+    /// When the withheld lines were told of.
+    told: Instant,
     batch: Vec<u8>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> Writer<'_, W> {
     fn run(mut self) {
-        while let Ok(first) = self.waiting.recv() {
-            let mut lines = 0;
-            let mut flushed = None;
-            self.batch.clear();
-            let mut next = Some(first);
-            while let Some(entry) = next {
-                match entry {
-                    Entry::Line(line) => {
-                        lines += 1;
-                        self.batch.extend_from_slice(line.as_bytes());
-                    }
-                    Entry::Flush(done) => flushed = Some(done),
+        loop {
+            match self.waiting.recv_timeout(TELL) {
+                Ok(first) => self.write(first),
+                Err(RecvTimeoutError::Timeout) => self.tell_repeats(),
+                Err(RecvTimeoutError::Disconnected) => return self.tell_repeats(),
+            }
+            if self.told.elapsed() >= TELL {
+                self.tell_repeats();
+            }
+        }
+    }
+
+    fn write(&mut self, first: Entry) {
+        let mut lines = 0;
+        let mut flushed = None;
+        self.batch.clear();
+        let mut next = Some(first);
+        while let Some(entry) = next {
+            match entry {
+                Entry::Line(line) => {
+                    lines += 1;
+                    self.batch.extend_from_slice(line.as_bytes());
                 }
-                let more = flushed.is_none() && self.batch.len() < BATCH_BYTES;
-                next = more.then(|| self.waiting.try_recv().ok()).flatten();
+                Entry::Flush(done) => flushed = Some(done),
             }
-            let bytes = self.batch.len();
-            if self.waiting.is_empty() {
-                self.report_drops();
-            }
-            if write_fully(&mut self.output, &self.batch).is_err() {
-                self.gauge.dropped.fetch_add(lines, Ordering::Relaxed);
-            }
-            self.gauge.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            if let Some(done) = flushed {
-                let _ = done.send(());
-            }
+            let more = flushed.is_none() && self.batch.len() < BATCH_BYTES;
+            next = more.then(|| self.waiting.try_recv().ok()).flatten();
+        }
+        let bytes = self.batch.len();
+        if self.waiting.is_empty() {
+            self.report_drops();
+        }
+        if write_fully(&mut self.output, &self.batch).is_err() {
+            self.counts.drop_lines(lines);
+        }
+        self.counts.release(bytes);
+        if let Some(done) = flushed {
+            self.tell_repeats();
+            let _ = done.send(());
         }
     }
 
     /// Adds a line about the lines that were dropped since the last such line.
     fn report_drops(&mut self) {
-        let dropped = self.gauge.dropped.load(Ordering::Relaxed);
+        let dropped = self.counts.dropped();
         if dropped > self.reported {
             self.batch
                 .extend_from_slice(line::drops(self.format, dropped - self.reported).as_bytes());
             self.reported = dropped;
+        }
+    }
+
+    /// Writes a line for each place whose lines were withheld since it was last told of.
+    fn tell_repeats(&mut self) {
+        self.told = Instant::now();
+        for withheld in self.repeats.take() {
+            let line = line::repeats(self.format, &withheld);
+            if write_fully(&mut self.output, line.as_bytes()).is_err() {
+                self.counts.drop_lines(1);
+            }
+            if let Some(export) = &self.export {
+                export.push(&line::repeats(Format::Json, &withheld));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Families of points as the OTLP message that a collector takes.
 
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -12,6 +13,7 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use passage_shards::metrics::{Bounds, Exemplar};
 use prost::Message;
+use uuid::Uuid;
 
 use crate::telemetry::aggregate::{Family, Label, LabelValue, Point, Value};
 use crate::telemetry::instruments::Kind;
@@ -29,7 +31,8 @@ pub(crate) fn unix_nanoseconds(time: SystemTime) -> u64 {
 /// The process that exports: the same for all of its messages.
 #[must_use]
 pub(crate) fn resource(environment: &str) -> Resource {
-    let instance = uuid::Uuid::new_v4().to_string();
+    static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
+    let instance = INSTANCE.to_string();
     let attributes = [
         ("service.name", "passage"),
         ("service.namespace", "scrayosnet"),
