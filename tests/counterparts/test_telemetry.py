@@ -1,5 +1,7 @@
 """OTLP: the official types decode the export, names are the guide's, and totals are what was done."""
 
+import time
+
 import pytest
 
 from collector import Collector
@@ -188,6 +190,21 @@ def test_totals_survive_a_collector_in_trouble(trouble):
         assert last["passage_status_requests_total"].total() == 25
         assert last["passage_login_requests_total"].total() == 2
         assert last["passage_connections_total"].total() == 1 + 25 + 2
+
+
+@pytest.mark.parametrize("trouble", [503, "hang"])
+def test_memory_does_not_grow_while_no_export_is_taken(trouble):
+    with Collector(lambda _: trouble) as collector, Target(swallow) as target:
+        with Passage(config(collector, target)) as passage:
+            pings(passage, 500)
+            eventually(lambda: collector.refused, 20, "no export came")
+            before = passage.resident_bytes()
+            pings(passage, 4000)
+            grown = passage.resident_bytes() - before
+            assert grown < 4 << 20, f"{grown} bytes more"
+            begun = time.monotonic()
+            assert done(passage)
+            assert time.monotonic() - begun < 6, "the exit waits for the collector"
 
 
 def test_a_target_that_is_down_is_counted():
