@@ -1,0 +1,129 @@
+"""The admin listener and `passage top`, against the official Prometheus parser and plain sockets."""
+
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from passage import BINARY, Passage, eventually, free_port, ping_with
+from test_drain import open_relay
+from test_proxy_protocol import relay
+from wire import Target, echo
+
+SILENCE_SECONDS_MAX = 5
+
+
+class Administered(Passage):
+    """A Passage with an admin listener."""
+
+    def __init__(self, config: str = ""):
+        self.admin = ("127.0.0.1", free_port())
+        super().__init__(f'{config}\n[admin]\naddress = "127.0.0.1:{self.admin[1]}"\n')
+        eventually(lambda: self.page("/readyz")[0] == 200, message="/readyz did not turn 200")
+
+    def page(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin[1]}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def totals(self) -> dict[str, float]:
+        status, text = self.page("/metrics")
+        assert status == 200, text
+        totals: dict[str, float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                totals[sample.name] = totals.get(sample.name, 0) + sample.value
+        return totals
+
+    def top(self, *arguments: str) -> subprocess.CompletedProcess:
+        address = f"127.0.0.1:{self.admin[1]}"
+        command = [BINARY, "top", "--address", address, "--once", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_the_official_parser_reads_what_was_done():
+    with Administered() as passage:
+        for _ in range(7):
+            ping_with(passage)
+        # Counts are handed over once a second.
+        eventually(lambda: passage.totals()["passage_status_requests_total"] == 7)
+        totals = passage.totals()
+        assert totals["passage_request_duration_seconds_count"] == 7
+        assert totals["passage_shard_requests_total"] == 7
+        assert totals["passage_connections_total"] >= 7
+        assert totals["passage_version_info"] == 1
+        assert totals["passage_uptime_seconds"] > 0
+
+
+def test_every_thread_shows_that_it_lives_also_without_work():
+    with Administered() as passage:
+        time.sleep(SILENCE_SECONDS_MAX + 2)
+        assert passage.page("/livez") == (200, "alive\n")
+
+
+def test_a_draining_process_is_alive_and_not_ready():
+    with Target(echo) as target, Administered(relay(target.port, None)) as passage:
+        with open_relay(passage):
+            assert passage.page("/readyz") == (200, "ready\n")
+            passage.terminate()
+            eventually(lambda: passage.page("/readyz") == (503, "draining\n"))
+            assert passage.page("/livez") == (200, "alive\n")
+            eventually(lambda: passage.totals()["passage_connections_active"] == 1)
+        assert passage.wait(5) == 0
+
+
+def test_a_scan_costs_nobody_a_probe():
+    with Administered() as passage:
+        before = passage.open_files()
+        scanners = [socket.create_connection(passage.admin, timeout=10) for _ in range(300)]
+        try:
+            for number, scanner in enumerate(scanners):
+                try:
+                    scanner.sendall([b"", b"GET /metrics HTTP/1.1\r\n", b"\x16\x03\x01", b"\x00" * 9000][number % 4])
+                except OSError:
+                    pass  # it has lost its place already
+            for _ in range(20):
+                began = time.monotonic()
+                assert passage.page("/livez")[0] == 200
+                assert time.monotonic() - began < 2
+            assert passage.open_files() <= before + 40, "scanners hold more than their places"
+            ping_with(passage)
+        finally:
+            for scanner in scanners:
+                scanner.close()
+
+
+def test_top_prints_a_row_a_shard():
+    with Administered("[shards]\ncount = 2") as passage:
+        ping_with(passage)
+        done = passage.top("--interval", "1.5")
+        assert done.returncode == 0, done.stderr
+        rows = [line.split() for line in done.stdout.splitlines()]
+        assert rows[0][0] == "Passage"
+        names = [row[0] for row in rows[3:] if row]
+        assert names == ["shard", "0", "1", "all"], done.stdout
+
+
+def test_top_says_how_the_admin_listener_is_switched_on(tmp_path):
+    (tmp_path / "passage.toml").write_text("")
+    command = [BINARY, "top", "--once", "--config", str(tmp_path / "passage.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "[admin]" in done.stderr and "PASSAGE_ADMIN_ADDRESS" in done.stderr
+
+
+def test_a_taken_admin_port_is_a_start_up_error():
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        passage = Passage(f'[admin]\naddress = "127.0.0.1:{port}"\n', ready=False)
+        assert passage.wait() == 75
+        passage._reader.join(5)
+        assert "admin.address" in passage.log() and str(port) in passage.log()
+        passage.folder.cleanup()
