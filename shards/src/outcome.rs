@@ -223,6 +223,11 @@ impl Record {
         self.trace.as_deref_mut()
     }
 
+    /// The trace and its first span, if the connection is traced: what log lines belong to.
+    pub(crate) fn context(&self) -> Option<TraceParent> {
+        Some(self.trace.as_ref()?.parent_of_next())
+    }
+
     /// What a duration of this connection is shown with, if it is traced.
     pub(crate) fn exemplar(&self, took: Duration) -> Option<Exemplar> {
         Some(self.trace.as_ref()?.exemplar(took))
@@ -310,6 +315,7 @@ impl Record {
     }
 
     fn log_player(&self, message: &str, outcome: Option<Outcome>, facts: &Facts) {
+        let context = self.context();
         tracing::info!(
             target: "passage::connection",
             client_ip = %self.client.ip(),
@@ -318,6 +324,8 @@ impl Record {
             target_identifier = facts.target.as_ref().map(|target| target.identifier.as_str()),
             server_address = self.route_name(),
             outcome = outcome.map(tracing::field::display),
+            trace_id = context.as_ref().map(TraceParent::trace_id),
+            span_id = context.as_ref().map(TraceParent::span_id),
             "{message}"
         );
     }

@@ -8,6 +8,8 @@ use passage_proto::session::{Facts, Stage};
 
 use crate::dial::DialError;
 use crate::metrics::{AdapterName, AdapterType, error_type};
+use crate::outcome::Record;
+use crate::trace::TraceParent;
 
 /// The target of all reports.
 pub const TARGET: &str = "passage::report";
@@ -24,7 +26,7 @@ pub const CONFIGURATION: &str = "configuration_error";
 /// An adapter did not answer a question of this connection. That it says no is an answer.
 pub(crate) fn adapter_error(
     facts: &Facts,
-    route: Option<&str>,
+    record: &Record,
     name: AdapterName,
     kind: AdapterType,
     cause: AskError,
@@ -32,6 +34,7 @@ pub(crate) fn adapter_error(
     if cause == AskError::Denied {
         return;
     }
+    let context = record.context();
     tracing::error!(
         name: ADAPTER_ERROR,
         target: TARGET,
@@ -39,7 +42,9 @@ pub(crate) fn adapter_error(
         username = facts.username.as_deref(),
         user_id = facts.user_id.map(tracing::field::display),
         target_identifier = facts.target.as_ref().map(|target| target.identifier.as_str()),
-        route,
+        route = record.route_name(),
+        trace_id = context.as_ref().map(TraceParent::trace_id),
+        span_id = context.as_ref().map(TraceParent::span_id),
         adapter_name = name.label(),
         adapter_type = kind.label(),
         error_type = error_type(cause),
@@ -48,7 +53,8 @@ pub(crate) fn adapter_error(
 }
 
 /// The target that was chosen for this connection could not be dialled.
-pub(crate) fn target_failure(facts: &Facts, route: Option<&str>, target: &Target, error: &DialError) {
+pub(crate) fn target_failure(facts: &Facts, record: &Record, target: &Target, error: &DialError) {
+    let context = record.context();
     tracing::error!(
         name: TARGET_FAILURE,
         target: TARGET,
@@ -57,7 +63,9 @@ pub(crate) fn target_failure(facts: &Facts, route: Option<&str>, target: &Target
         user_id = facts.user_id.map(tracing::field::display),
         target_identifier = target.identifier,
         target_address = %format_args!("{}:{}", target.host, target.port),
-        route,
+        route = record.route_name(),
+        trace_id = context.as_ref().map(TraceParent::trace_id),
+        span_id = context.as_ref().map(TraceParent::span_id),
         error_type = error.kind(),
         %error,
         "A target cannot be reached"

@@ -270,7 +270,7 @@ impl Connection {
             }
         });
         if let Some(cause) = error {
-            report::adapter_error(self.session.facts(), self.record.route_name(), name, kind, cause);
+            report::adapter_error(self.session.facts(), &self.record, name, kind, cause);
         }
     }
 

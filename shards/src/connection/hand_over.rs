@@ -14,7 +14,7 @@ use crate::engine::RelayReport;
 use crate::outcome::Outcome;
 use crate::report;
 use crate::shard::RouteRef;
-use crate::trace::SpanName;
+use crate::trace::{SpanName, TraceParent};
 
 impl Connection {
     /// Dials the target and starts the relay. The session's memory is free when this returns.
@@ -68,7 +68,7 @@ impl Connection {
     async fn apologise(mut self, handoff: &Handoff, error: &DialError) {
         let target = &handoff.target;
         self.record.unreachable(target);
-        report::target_failure(self.session.facts(), self.record.route_name(), target, error);
+        report::target_failure(self.session.facts(), &self.record, target, error);
         self.warn(target, error);
         if let Some(trace) = self.record.trace() {
             trace.close(SpanName::TargetConnection, Some(error.to_string()));
@@ -107,6 +107,7 @@ impl Connection {
         let Some(withheld) = self.shard.target_warnings.pass(self.shard.engine.now()) else {
             return;
         };
+        let context = self.record.context();
         tracing::warn!(
             target: "passage::connection",
             client_ip = %self.session.facts().client.ip(),
@@ -114,6 +115,8 @@ impl Connection {
             target_address = %format_args!("{}:{}", target.host, target.port),
             %error,
             withheld,
+            trace_id = context.as_ref().map(TraceParent::trace_id),
+            span_id = context.as_ref().map(TraceParent::span_id),
             "Target cannot be reached"
         );
     }

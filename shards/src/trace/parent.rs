@@ -39,12 +39,20 @@ impl TraceParent {
         })
     }
 
+    /// The trace, as log lines show it.
+    pub(crate) fn trace_id(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.trace))
+    }
+
+    /// The span, as log lines show it.
+    pub(crate) fn span_id(&self) -> String {
+        format!("{:016x}", u64::from_be_bytes(self.span))
+    }
+
     /// The header's text.
     pub(crate) fn text(&self) -> String {
-        let trace = u128::from_be_bytes(self.trace);
-        let span = u64::from_be_bytes(self.span);
         let flags = u8::from(self.is_sampled);
-        format!("00-{trace:032x}-{span:016x}-{flags:02x}")
+        format!("00-{}-{}-{flags:02x}", self.trace_id(), self.span_id())
     }
 }
 
@@ -58,6 +66,8 @@ mod tests {
             let text = format!("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-{flags}");
             let parent = TraceParent::parse(&text).unwrap();
             assert_eq!((parent.text(), parent.is_sampled), (text, flags == "01"));
+            assert_eq!(parent.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+            assert_eq!(parent.span_id(), "00f067aa0ba902b7");
         }
     }
 
