@@ -9,4 +9,5 @@ mod lifecycle;
 mod login;
 mod relay;
 mod status;
+mod traces;
 mod world;
