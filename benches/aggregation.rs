@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use passage_proto::question::Target;
 use passage_shards::metrics::{
     ANSWERS, AdapterName, AdapterType, ConnectionLabels, Durations, Meter, Options, Outlet, RequestType,
 };
+use passage_shards::trace::{self, SpanName};
 
 use harness::Case;
 
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
             move |meter, _| meter.target_selected(&target)
         }),
         new_addresses(),
+        tracing("trace: a ping, sampling at 1 %", 0.01, 1_000_000),
+        tracing("trace: a ping of a flood, sampling at 100 %", 1.0, 1),
+        tracing("trace: a ping that is traced", 1.0, 100_000_000),
         hand_over(),
         merge(),
     ])
@@ -77,6 +83,29 @@ fn new_addresses() -> Case {
                 .try_iter()
                 .for_each(passage_shards::metrics::Deltas::give_back);
         }
+    })
+}
+
+/// All that tracing adds to a ping: the decision, and the spans if it is sampled. The telemetry thread's part is left
+/// out.
+fn tracing(name: &'static str, sample_rate: f64, per_second: u32) -> Case {
+    let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+    let options = trace::Options {
+        sample_rate,
+        per_second,
+    };
+    let (outlet, spans) = trace::Outlet::new(options, trace::Seed([1, 2, 3, 4]));
+    let tracer = outlet.tracer(0).map(Rc::new);
+    // A shard reads its clock once a turn.
+    let mut now = Instant::now();
+    Case::new(name, move || {
+        now += Duration::from_nanos(50);
+        let tracer = tracer.as_ref().filter(|tracer| tracer.samples(black_box(now)))?;
+        let mut trace = trace::Trace::begin(tracer, now);
+        let adapter = trace::Value::Text(AdapterType::Fixed.label().into());
+        trace.open(SpanName::StatusRequest, vec![("adapter_type", adapter)]);
+        let dropped = trace.finish(Ipv4Addr::LOCALHOST.into(), None);
+        Some((dropped, spans.try_recv()))
     })
 }
 

@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 
 use aggregate::Aggregate;
 use otlp::Client;
+pub use otlp::message::Shape;
 use scrape::Scraper;
 use worker::{Export, Gauges, Worker};
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub traces: Option<traces::Settings>,
     /// Time between two exports.
     pub metrics_interval: Duration,
+    /// How durations are exported.
+    pub histograms: Shape,
     /// Most label sets of a metric, the overflow among them.
     pub label_limit: usize,
     /// Whether connection metrics carry the label `client_ip`.
@@ -201,7 +204,11 @@ pub fn start(settings: Settings) -> Result<(Telemetry, Outlets), StartError> {
         Some(endpoint) => {
             let client = Client::new(Signal::Metrics, endpoint)?;
             let export = Export::new(client, resource, settings.metrics_interval);
-            Some(export.map_err(StartError::Thread)?)
+            Some(
+                export
+                    .map_err(StartError::Thread)?
+                    .with_shape(settings.histograms),
+            )
         }
     };
     let (telemetry, metrics) = start_with(&settings, export, traces)?;

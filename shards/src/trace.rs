@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-pub(crate) use self::live::Trace;
+pub use self::live::Trace;
 pub(crate) use self::parent::TraceParent;
 
 use self::gate::Gate;

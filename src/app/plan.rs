@@ -96,6 +96,11 @@ impl Plan {
                 },
             }),
             metrics_interval: otel.metrics_interval,
+            histograms: if otel.exponential_histograms {
+                telemetry::Shape::Exponential
+            } else {
+                telemetry::Shape::Explicit
+            },
             label_limit: otel.label_limit,
             client_ip_label: otel.client_ip_label,
             environment: otel.environment.clone(),

@@ -1,6 +1,7 @@
 //! The way to the collector: OTLP over HTTP, one compressed protobuf body a post.
 
 mod complaints;
+mod exponential;
 pub(crate) mod message;
 #[cfg(test)]
 pub(crate) mod receiver;

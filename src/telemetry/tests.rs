@@ -4,9 +4,9 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use passage_proto::question::{AskError, Target};
-use passage_shards::metrics::{ConnectionLabels, Meter, RequestType};
+use passage_shards::metrics::{ConnectionLabels, Exemplar, Meter, RequestType};
 
-use super::otlp::receiver::{Mode, Receiver, attributes, histograms, numbers, total, whole};
+use super::otlp::receiver::{Mode, Receiver, attributes, histograms, metrics, numbers, total, whole};
 use super::*;
 
 mod faults;
@@ -25,6 +25,7 @@ fn settings(url: String) -> Settings {
         }),
         traces: None,
         metrics_interval: INTERVAL,
+        histograms: Shape::Explicit,
         label_limit: 2_000,
         client_ip_label: true,
         environment: "testing".into(),
@@ -40,6 +41,7 @@ fn start_quick(settings: &Settings) -> (Telemetry, Outlet) {
     let client = Client::new(Signal::Metrics, settings.metrics.as_ref().unwrap()).unwrap();
     let export = Export::new(client, otlp::message::resource(&settings.environment), INTERVAL)
         .unwrap()
+        .with_shape(settings.histograms)
         .with_interval(INTERVAL);
     start_with(settings, Some(export), None).unwrap()
 }
@@ -274,6 +276,65 @@ fn the_request_carries_the_token_and_says_who_exports() {
         version,
     ];
     assert_eq!(rest, expected);
+}
+
+#[test]
+fn a_duration_is_shown_with_the_last_trace_of_its_series() {
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    for shape in [Shape::Explicit, Shape::Exponential] {
+        let receiver = Receiver::start(Mode::Up);
+        let settings = Settings {
+            histograms: shape,
+            ..settings(receiver.url())
+        };
+        let (telemetry, outlet) = start_quick(&settings);
+        let mut meter = outlet.meter(0);
+        let (kind, adapter, took) = (RequestType::Status, AdapterType::Fixed, Duration::from_millis(20));
+        meter.request(kind, adapter, true, took);
+        for number in [1, 2] {
+            let exemplar = Exemplar {
+                took,
+                trace: [number; 16],
+                span: [number; 8],
+                unix_nanoseconds: number.into(),
+            };
+            meter.request_exemplar(kind, adapter, true, exemplar);
+        }
+        drop(meter);
+        assert_eq!(telemetry.shutdown(deadline()), Flush::Complete);
+        let last = receiver.last();
+        let name = "passage_request_duration_seconds";
+        let data = metrics(&last)
+            .find(|metric| metric.name == name)
+            .unwrap()
+            .data
+            .clone();
+        let exemplars: Vec<_> = match data.unwrap() {
+            Data::Histogram(explicit) => {
+                assert_eq!(shape, Shape::Explicit);
+                explicit
+                    .data_points
+                    .into_iter()
+                    .flat_map(|point| point.exemplars)
+                    .collect()
+            }
+            Data::ExponentialHistogram(exponential) => {
+                assert_eq!(shape, Shape::Exponential);
+                let sums = exponential.data_points.iter().filter_map(|point| point.sum);
+                assert!((sums.sum::<f64>() - 0.02).abs() < 1e-12);
+                let points = exponential.data_points.into_iter();
+                points.flat_map(|point| point.exemplars).collect()
+            }
+            other => panic!("{other:?}"),
+        };
+        let [exemplar] = &exemplars[..] else {
+            panic!("{exemplars:?}")
+        };
+        assert_eq!(
+            (&*exemplar.trace_id, &*exemplar.span_id),
+            (&[2; 16][..], &[2; 8][..])
+        );
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use passage_shards::pulse::{PULSE_INTERVAL, Pulse};
 use tracing::{info, warn};
 
 use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
+use super::otlp::message::Shape;
 use super::otlp::{self, Client, Complaints, PostError, Taken, message};
 use super::scrape::{Scrape, Scraped};
 use super::traces::Losses;
@@ -58,6 +59,7 @@ pub(crate) struct Export {
     client: Client,
     courier: Courier,
     resource: Resource,
+    shape: Shape,
     start: u64,
     interval: Duration,
     not_before: Instant,
@@ -77,10 +79,17 @@ impl Export {
             client,
             courier,
             resource,
+            shape: Shape::default(),
             start: message::unix_nanoseconds(SystemTime::now()),
             interval: interval.max(INTERVAL_MIN),
             not_before: Instant::now(),
         })
+    }
+
+    /// The same with histograms of this shape.
+    #[must_use]
+    pub(crate) fn with_shape(self, shape: Shape) -> Self {
+        Self { shape, ..self }
     }
 
     /// The same with an interval below what operators may choose.
@@ -208,7 +217,7 @@ impl Worker {
             let time = message::unix_nanoseconds(SystemTime::now());
             export.courier.send(
                 number,
-                message::encode(&families, &export.resource, export.start, time),
+                message::encode(&families, &export.resource, export.shape, export.start, time),
             );
         }
         (due + export.interval).max(now + export.interval / 2)
@@ -245,7 +254,7 @@ impl Worker {
         };
         let families = self.aggregate.read(around, Reading::Final);
         let time = message::unix_nanoseconds(SystemTime::now());
-        let message = message::encode(&families, &export.resource, export.start, time);
+        let message = message::encode(&families, &export.resource, export.shape, export.start, time);
         let mut backoff = LAST_EXPORT_BACKOFF;
         loop {
             let error = match export

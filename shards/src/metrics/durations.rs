@@ -214,6 +214,18 @@ impl Durations {
     }
 }
 
+impl Durations {
+    /// Every duration that the quantiles tell apart, in microseconds, with how often it was counted. Below one
+    /// microsecond all are 0.
+    pub fn recorded(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.quantiles.iter_recorded();
+        recorded.map(|step| {
+            let microseconds = self.quantiles.median_equivalent(step.value_iterated_to());
+            (microseconds, step.count_since_last_iteration())
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

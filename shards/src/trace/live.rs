@@ -16,7 +16,7 @@ const SPANS_MAX: usize = 16;
 
 /// What happens to one connection. Dropped without [`Self::finish`], it is forgotten.
 #[derive(Debug)]
-pub(crate) struct Trace {
+pub struct Trace {
     tracer: Rc<Tracer>,
     id: TraceId,
     parent: Option<SpanId>,
@@ -55,7 +55,8 @@ struct Open {
 
 impl Trace {
     /// The trace of a connection that was accepted at `began`.
-    pub(crate) fn begin(tracer: &Rc<Tracer>, began: Instant) -> Box<Self> {
+    #[must_use]
+    pub fn begin(tracer: &Rc<Tracer>, began: Instant) -> Box<Self> {
         Box::new(Self {
             id: tracer.trace_id(),
             parent: None,
@@ -124,7 +125,7 @@ impl Trace {
     }
 
     /// Work begins now that ends later.
-    pub(crate) fn open(&mut self, name: SpanName, attributes: Vec<(&'static str, Value)>) {
+    pub fn open(&mut self, name: SpanName, attributes: Vec<(&'static str, Value)>) {
         if self.open.len() + self.finished.len() < SPANS_MAX {
             self.open.push(Open {
                 name,
@@ -135,7 +136,7 @@ impl Trace {
     }
 
     /// Work that was begun has ended.
-    pub(crate) fn close(&mut self, name: SpanName, error: Option<String>) {
+    pub fn close(&mut self, name: SpanName, error: Option<String>) {
         if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
             let open = self.open.remove(at);
             self.add(open.name, open.began, open.attributes, error);
@@ -143,7 +144,7 @@ impl Trace {
     }
 
     /// Work was done from `began` until now.
-    pub(crate) fn add(
+    pub fn add(
         &mut self,
         name: SpanName,
         began: Instant,
@@ -179,7 +180,8 @@ impl Trace {
     }
 
     /// The connection has ended. Says how many spans there was no room for.
-    pub(crate) fn finish(mut self, client: IpAddr, error: Option<String>) -> usize {
+    #[must_use]
+    pub fn finish(mut self, client: IpAddr, error: Option<String>) -> usize {
         self.close_all(error.as_deref());
         let root = Span {
             id: self.root,

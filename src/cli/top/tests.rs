@@ -22,6 +22,7 @@ fn one_table_tells_what_the_shards_do() {
         metrics: None,
         traces: None,
         metrics_interval: Duration::from_secs(15),
+        histograms: crate::telemetry::Shape::Explicit,
         label_limit: 100,
         client_ip_label: true,
         environment: String::new(),

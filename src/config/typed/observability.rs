@@ -32,6 +32,8 @@ pub struct Otel {
     pub metrics_interval: Duration,
     /// Label sets a metric may have before the rest goes to the overflow series.
     pub label_limit: usize,
+    /// Whether histograms are exported with exponential buckets.
+    pub exponential_histograms: bool,
     /// Whether metrics carry the label `client_ip`.
     pub client_ip_label: bool,
 }
@@ -84,6 +86,7 @@ pub(super) fn otel(table: &Section<'_>) -> Otel {
             .value("metrics_interval", seconds(1..=3_600))
             .unwrap_or(Duration::from_secs(15)),
         label_limit: table.value("label_limit", integer(1..=100_000)).unwrap_or(2_000),
+        exponential_histograms: table.value("exponential_histograms", boolean).unwrap_or(false),
         client_ip_label: table.value("client_ip_label", boolean).unwrap_or(true),
     }
 }

@@ -28,6 +28,7 @@ fn process(metrics: Option<String>) -> Process {
         metrics: metrics.map(|url| Endpoint { url, token: None }),
         traces: None,
         metrics_interval: Duration::from_secs(1),
+        histograms: crate::telemetry::Shape::Explicit,
         label_limit: 50,
         client_ip_label: true,
         environment: "testing".into(),

@@ -122,7 +122,13 @@ fn full() -> Aggregate {
 
 fn exported(aggregate: &Aggregate, reading: Reading) -> ExportMetricsServiceRequest {
     let families = aggregate.read(Surroundings::default(), reading);
-    let bytes = message::encode(&families, &message::resource("testing"), 1_000, 2_000);
+    let bytes = message::encode(
+        &families,
+        &message::resource("testing"),
+        message::Shape::Explicit,
+        1_000,
+        2_000,
+    );
     ExportMetricsServiceRequest::decode(&bytes[..]).unwrap()
 }
 

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::exemplar::Value as ExemplarValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use passage_shards::metrics::{Bounds, Exemplar};
+use passage_shards::metrics::{Bounds, Durations, Exemplar};
 use prost::Message;
 use uuid::Uuid;
 
@@ -52,7 +52,13 @@ pub(crate) fn resource(environment: &str) -> Resource {
 
 /// The encoded request. `start` and `now` are Unix times in nanoseconds.
 #[must_use]
-pub(crate) fn encode(families: &[Family<'_>], resource: &Resource, start: u64, now: u64) -> Vec<u8> {
+pub(crate) fn encode(
+    families: &[Family<'_>],
+    resource: &Resource,
+    shape: Shape,
+    start: u64,
+    now: u64,
+) -> Vec<u8> {
     let times = Times { start, now };
     let scope = InstrumentationScope {
         name: "passage".into(),
@@ -61,7 +67,10 @@ pub(crate) fn encode(families: &[Family<'_>], resource: &Resource, start: u64, n
     };
     let scope_metrics = proto::ScopeMetrics {
         scope: Some(scope),
-        metrics: families.iter().map(|family| metric(family, times)).collect(),
+        metrics: families
+            .iter()
+            .map(|family| metric(family, shape, times))
+            .collect(),
         schema_url: String::new(),
     };
     let resource_metrics = proto::ResourceMetrics {
@@ -75,13 +84,23 @@ pub(crate) fn encode(families: &[Family<'_>], resource: &Resource, start: u64, n
     .encode_to_vec()
 }
 
+/// How histograms are exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// With the bounds that the queries of the monitoring guide need.
+    #[default]
+    Explicit,
+    /// With buckets that grow by the same factor each.
+    Exponential,
+}
+
 #[derive(Clone, Copy)]
 struct Times {
     start: u64,
     now: u64,
 }
 
-fn metric(family: &Family<'_>, times: Times) -> proto::Metric {
+fn metric(family: &Family<'_>, shape: Shape, times: Times) -> proto::Metric {
     let instrument = family.instrument;
     let data = match instrument.kind {
         Kind::Counter | Kind::UnmarkedCounter => Data::Sum(proto::Sum {
@@ -92,6 +111,16 @@ fn metric(family: &Family<'_>, times: Times) -> proto::Metric {
         Kind::Gauge | Kind::Seconds => Data::Gauge(proto::Gauge {
             data_points: numbers(family, 0, times.now),
         }),
+        Kind::Histogram(_) if shape == Shape::Exponential => {
+            Data::ExponentialHistogram(proto::ExponentialHistogram {
+                data_points: family
+                    .points
+                    .iter()
+                    .map(|point| exponential(point, times))
+                    .collect(),
+                aggregation_temporality: CUMULATIVE,
+            })
+        }
         Kind::Histogram(bounds) => Data::Histogram(proto::Histogram {
             data_points: family
                 .points
@@ -136,11 +165,35 @@ fn number(value: Value<'_>) -> Number {
     }
 }
 
-fn histogram(point: &Point<'_>, bounds: &Bounds, times: Times) -> proto::HistogramDataPoint {
-    let durations = match point.value {
+fn durations<'a>(point: &Point<'a>) -> Option<&'a Durations> {
+    match point.value {
         Value::Durations(durations) => durations,
         Value::Whole(_) | Value::Seconds(_) => None,
-    };
+    }
+}
+
+fn exponential(point: &Point<'_>, times: Times) -> proto::ExponentialHistogramDataPoint {
+    let durations = durations(point);
+    let seconds = |time: std::time::Duration| time.as_secs_f64();
+    proto::ExponentialHistogramDataPoint {
+        attributes: attributes(&point.labels),
+        start_time_unix_nano: times.start,
+        time_unix_nano: times.now,
+        count: durations.map_or(0, |some| some.count()),
+        sum: Some(durations.map_or(0.0, |some| seconds_of(some.sum_nanoseconds()))),
+        exemplars: durations
+            .and_then(Durations::exemplar)
+            .map(exemplar)
+            .into_iter()
+            .collect(),
+        min: durations.and_then(Durations::min).map(seconds),
+        max: durations.and_then(Durations::max).map(seconds),
+        ..super::exponential::point(durations)
+    }
+}
+
+fn histogram(point: &Point<'_>, bounds: &Bounds, times: Times) -> proto::HistogramDataPoint {
+    let durations = durations(point);
     let seconds = |time: std::time::Duration| time.as_secs_f64();
     proto::HistogramDataPoint {
         attributes: attributes(&point.labels),
