@@ -139,10 +139,13 @@ impl Logs {
     /// Writes and exports what is still queued, until `deadline` at the latest: neither a blocked standard
     /// output nor a collector that hangs holds up the exit. Says whether all of it was written.
     pub fn flush(&self, deadline: Instant) -> bool {
-        let is_written = self.queue.flush(deadline);
-        if let Some(export) = &self.export {
-            let _ = export.stop(deadline).recv_deadline(deadline);
-        }
+        let Some(export) = &self.export else {
+            return self.queue.flush(deadline);
+        };
+        // First the lines, which tell the collector too what was withheld, but a blocked output not for long.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_written = self.queue.flush(deadline - left / 2);
+        let _ = export.stop(deadline).recv_deadline(deadline);
         is_written
     }
 }
