@@ -1,7 +1,7 @@
 //! Log lines on their way to an OpenTelemetry collector.
 //!
-//! What goes out is made of the lines in their JSON form, on a thread of its own. While the collector does not
-//! take them they wait in a bounded queue; what does not fit is dropped and counted.
+//! What goes out is made of the lines in their JSON form, on a thread of its own. While the collector does
+//! not take them they wait in a bounded queue; what does not fit is dropped and counted.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -216,7 +216,8 @@ fn encode(resource: &Resource, log_records: Vec<LogRecord>) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// The record that a line in its JSON form tells of. The keys that are no part of a record are its attributes.
+/// The record that a line in its JSON form tells of. The keys that are no part of a record are its
+/// attributes.
 fn record(line: &str) -> Option<LogRecord> {
     let mut fields: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
     let mut text = |key: &str| match fields.remove(key) {
