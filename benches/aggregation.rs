@@ -86,8 +86,8 @@ fn new_addresses() -> Case {
     })
 }
 
-/// All that tracing adds to a ping: the decision, and the spans if it is sampled. The telemetry thread's part is left
-/// out.
+/// All that tracing adds to a ping: the decision, and the spans if it is sampled. The telemetry thread's part
+/// is left out.
 fn tracing(name: &'static str, sample_rate: f64, per_second: u32) -> Case {
     let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
     let options = trace::Options {

@@ -215,8 +215,8 @@ impl Durations {
 }
 
 impl Durations {
-    /// Every duration that the quantiles tell apart, in microseconds, with how often it was counted. Below one
-    /// microsecond all are 0.
+    /// Every duration that the quantiles tell apart, in microseconds, with how often it was counted. Below
+    /// one microsecond all are 0.
     pub fn recorded(&self) -> impl Iterator<Item = (u64, u64)> {
         let recorded = self.quantiles.iter_recorded();
         recorded.map(|step| {

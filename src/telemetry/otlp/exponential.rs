@@ -1,7 +1,8 @@
-//! Durations as an exponential histogram: buckets that grow by the same factor each, as fine as 160 of them allow.
+//! Durations as an exponential histogram: buckets that grow by the same factor each, as fine as 160 of them
+//! allow.
 //!
-//! Its buckets come from the quantiles' histogram, which knows two significant digits of a microsecond; count, sum
-//! and extremes are the exact ones.
+//! Its buckets come from the quantiles' histogram, which knows two significant digits of a microsecond;
+//! count, sum and extremes are the exact ones.
 
 use opentelemetry_proto::tonic::metrics::v1::ExponentialHistogramDataPoint;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
