@@ -115,11 +115,11 @@ fn a_collector_that_comes_back_gets_everything_without_an_exit() {
         let (receiver, telemetry) = world.heal();
         let done = i64::try_from(2 * OPERATIONS).unwrap();
         let limit = Instant::now() + Duration::from_secs(30);
-        // An export that hangs is given up after 10 s only.
+        // An export that hangs is given up after 10 s only; a series that is new shows zero first.
         while receiver
             .taken()
             .last()
-            .is_none_or(|last| total(last, "passage_requests_total") != done)
+            .is_none_or(|last| total(last, "passage_connections_total") != done)
         {
             assert!(Instant::now() < limit, "{trouble:?}: nothing came in 30 s");
             thread::park_timeout(Duration::from_millis(20));
