@@ -3,6 +3,8 @@
 
 #[path = "../../tests/session/client.rs"]
 mod client;
+#[path = "../../tests/session/cookies.rs"]
+mod cookies;
 #[path = "../../tests/session/recordings.rs"]
 mod recordings;
 mod script;
@@ -54,8 +56,8 @@ pub fn seeds() -> Vec<Seed> {
             seeds.push(("proxy_header", *name, [&[3], first.as_slice()].concat()));
         }
     }
-    let cookie = recordings::cookie(world::BIRTH, world::setup().peer);
-    seeds.push(("cookie", "authentication", recordings::alices_cookie()));
+    let cookie = cookies::cookie(world::BIRTH, world::setup().peer);
+    seeds.push(("cookie", "authentication", cookies::alices_cookie()));
     seeds.push((
         "cookie",
         "authentication_json",
