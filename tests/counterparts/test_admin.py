@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from passage import BINARY, Passage, eventually, free_port, ping_with
 from test_drain import open_relay
 from test_proxy_protocol import relay
+from test_start import run
 from wire import Target, echo
 
 SILENCE_SECONDS_MAX = 5
@@ -111,9 +112,7 @@ def test_top_prints_a_row_a_shard():
 
 
 def test_top_says_how_the_admin_listener_is_switched_on(tmp_path):
-    (tmp_path / "passage.toml").write_text("")
-    command = [BINARY, "top", "--once", "--config", str(tmp_path / "passage.toml")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = run("", tmp_path, "top", "--once")
     assert done.returncode == 1
     assert "[admin]" in done.stderr and "PASSAGE_ADMIN_ADDRESS" in done.stderr
 
