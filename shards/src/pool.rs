@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use glommio::{LocalExecutorBuilder, Placement};
-use passage_proto::question::LocalizeQuery;
 
 use crate::admission::Gatehouse;
 use crate::engine::{Engine, RemoteWaker};
 use crate::pulse::Pulse;
-use crate::route::{Localizer, Routes};
+use crate::route::Routes;
 use crate::rsa::KeyPair;
 use crate::shard::{self, Command, Launch, Terms};
 
@@ -282,15 +281,6 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     literal
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a value that is no text")
-}
-
-/// Stand-in that says nothing, for tests.
-pub struct Mute;
-
-impl Localizer for Mute {
-    fn localize(&self, query: &LocalizeQuery) -> String {
-        query.message.key.to_string()
-    }
 }
 
 /// A shard's listeners, one an address.

@@ -5,11 +5,11 @@
 //! one of these things is one more row.**
 //!
 //! Source and state of knowledge, November 2026: npm `minecraft-data` 3.117.0 has packet tables up to 26.1
-//! (775); the rows up to there are checked byte for byte by `tests/golden.rs`. It names 26.2 (776) and 26.3
-//! (777), the newest release, without packets. The repository of `minecraft-data` has their tables already,
-//! unreleased: login success ends in a session UUID in both (pull request 1216 saw it on a live server), and
-//! 26.3 inserts `post_effects` at 0x0A of the clientbound configuration packets, as ViaVersion's table for
-//! 26.3 does too.
+//! (775); the rows from 1.7.6 up to there are checked byte for byte by `tests/golden.rs`. It names 26.2 (776)
+//! and 26.3 (777), the newest release, without packets. The repository of `minecraft-data` has their tables
+//! already, unreleased: login success ends in a session UUID in both (pull request 1216 saw it on a live
+//! server), and 26.3 inserts `post_effects` at 0x0A of the clientbound configuration packets, as ViaVersion's
+//! table for 26.3 does too.
 
 /// The first version with cookies and the transfer packet, Minecraft 1.20.5.
 pub const TRANSFER_SINCE: i32 = 766;
