@@ -125,7 +125,8 @@ impl Running {
             workers: config.bounds.workers,
         };
         let (control, questions) = control::start(settings).map_err(Failure::Threads)?;
-        let shards = pool::start(plan.blueprint(config, questions, outlets)).map_err(Failure::Shards)?;
+        let shards =
+            pool::start(plan.blueprint(config, questions.into(), outlets)).map_err(Failure::Shards)?;
         telemetry.shards(shards.count());
         if let Some(admin) = &admin {
             admin.watch("the control thread", std::sync::Arc::clone(control.pulse()));

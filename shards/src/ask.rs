@@ -15,9 +15,14 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use passage_proto::identity::Profile;
-use passage_proto::question::{AskError, AuthenticateQuery, Message, Refusal};
+use passage_proto::question::{
+    AskError, AuthenticateQuery, ChooseQuery, ClientInfo, LocalizeQuery, Message, Refusal, Target,
+};
+use passage_proto::status::StatusReply;
 use passage_proto::text::keys;
 use slab::Slab;
+
+use crate::trace::TraceParent;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +36,45 @@ pub enum RemoteQuestion {
         adapter: usize,
         /// Who wants to log in.
         query: Box<AuthenticateQuery>,
+    },
+    /// Ask a status adapter. Answered by [`RemoteAnswer::Status`].
+    Status {
+        /// Index of the adapter in the control plane.
+        adapter: usize,
+        /// Whose ping it is; a shared answer serves others as well.
+        client: Box<ClientInfo>,
+    },
+    /// Ask a discovery adapter. Answered by [`RemoteAnswer::Targets`].
+    Discover {
+        /// Index of the adapter in the control plane.
+        adapter: usize,
+        /// Who waits for a target.
+        query: Box<ChooseQuery>,
+    },
+    /// Have a discovery action filter or change the targets. Answered by [`RemoteAnswer::Targets`].
+    Act {
+        /// Index of the adapter in the control plane.
+        adapter: usize,
+        /// Who waits for a target.
+        query: Box<ChooseQuery>,
+        /// The targets so far.
+        targets: Vec<Arc<Target>>,
+    },
+    /// Have a strategy choose. Answered by [`RemoteAnswer::Target`].
+    Select {
+        /// Index of the adapter in the control plane.
+        adapter: usize,
+        /// Who waits for a target.
+        query: Box<ChooseQuery>,
+        /// The targets to choose from; never empty.
+        targets: Vec<Arc<Target>>,
+    },
+    /// Ask a localization adapter. Answered by [`RemoteAnswer::Text`].
+    Localize {
+        /// Index of the adapter in the control plane.
+        adapter: usize,
+        /// Which message, in which locale.
+        query: Box<LocalizeQuery>,
     },
     /// Resolve a target's host name. Answered by [`RemoteAnswer::Addresses`].
     Resolve {
@@ -46,6 +90,14 @@ pub enum RemoteQuestion {
 pub enum RemoteAnswer {
     /// The authenticated profile, or why there is none.
     Profile(Result<Profile, Refusal>),
+    /// A status that can be shown to every client of the same protocol version.
+    Status(Result<Arc<StatusReply>, AskError>),
+    /// The targets, or why there are none. An empty list is an answer, too.
+    Targets(Result<Vec<Arc<Target>>, Refusal>),
+    /// The chosen target, or why there is none.
+    Target(Result<Arc<Target>, Refusal>),
+    /// The JSON text component to show.
+    Text(Result<String, AskError>),
     /// At least one address, in the order in which they should be tried.
     Addresses(Result<Vec<SocketAddr>, AskError>),
 }
@@ -58,8 +110,41 @@ pub struct Asked {
     pub question: RemoteQuestion,
     /// After this nobody waits any more; work that has not begun by then should not begin.
     pub deadline: Instant,
+    /// The span that the work belongs to; `None` if the connection is not traced.
+    pub trace: Option<TraceParent>,
     /// Where the answer goes.
     pub reply: ReplyTo,
+}
+
+/// The way of questions to the control thread.
+#[derive(Clone)]
+pub struct ControlLine {
+    questions: Sender<Asked>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl ControlLine {
+    /// `wake` makes whoever takes questions out of the other end of `questions` look there soon; it is called
+    /// from any thread and never blocks.
+    pub fn new(questions: Sender<Asked>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { questions, wake }
+    }
+
+    fn send(&self, asked: Asked) -> Result<(), AskError> {
+        self.questions.try_send(asked).map_err(|error| match error {
+            TrySendError::Full(_) => AskError::Overloaded,
+            TrySendError::Disconnected(_) => AskError::Failed,
+        })?;
+        (self.wake)();
+        Ok(())
+    }
+}
+
+/// Whoever blocks on the other end needs no other wake-up.
+impl From<Sender<Asked>> for ControlLine {
+    fn from(questions: Sender<Asked>) -> Self {
+        Self::new(questions, Arc::new(|| {}))
+    }
 }
 
 /// The way back to the connection that asked.
@@ -79,6 +164,10 @@ struct Destination {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Authenticate,
+    Status,
+    Targets,
+    Target,
+    Text,
     Resolve,
 }
 
@@ -149,6 +238,10 @@ impl RemoteQuestion {
     fn kind(&self) -> Kind {
         match self {
             Self::Authenticate { .. } => Kind::Authenticate,
+            Self::Status { .. } => Kind::Status,
+            Self::Discover { .. } | Self::Act { .. } => Kind::Targets,
+            Self::Select { .. } => Kind::Target,
+            Self::Localize { .. } => Kind::Text,
             Self::Resolve { .. } => Kind::Resolve,
         }
     }
@@ -158,6 +251,10 @@ impl Kind {
     fn failure(self, cause: AskError) -> RemoteAnswer {
         match self {
             Self::Authenticate => RemoteAnswer::Profile(Err(authentication_refusal(cause))),
+            Self::Status => RemoteAnswer::Status(Err(cause)),
+            Self::Targets => RemoteAnswer::Targets(Err(choice_refusal(cause))),
+            Self::Target => RemoteAnswer::Target(Err(choice_refusal(cause))),
+            Self::Text => RemoteAnswer::Text(Err(cause)),
             Self::Resolve => RemoteAnswer::Addresses(Err(cause)),
         }
     }
@@ -171,6 +268,21 @@ pub fn authentication_refusal(cause: AskError) -> Refusal {
         AskError::Failed | AskError::Unreachable => keys::DISCONNECT_AUTHENTICATION_UNAVAILABLE,
         AskError::TimedOut => keys::DISCONNECT_AUTHENTICATION_TIMEOUT,
         AskError::Overloaded => keys::DISCONNECT_OVERLOADED,
+    };
+    Refusal {
+        message: Message {
+            key: key.into(),
+            params: Vec::new(),
+        },
+        cause,
+    }
+}
+
+/// What a player reads when no target could be found or chosen because an adapter failed.
+pub fn choice_refusal(cause: AskError) -> Refusal {
+    let key = match cause {
+        AskError::Overloaded => keys::DISCONNECT_OVERLOADED,
+        _ => keys::DISCONNECT_NO_TARGET,
     };
     Refusal {
         message: Message {
@@ -197,7 +309,7 @@ struct Ticket {
 
 /// One shard's questions under way.
 pub(crate) struct Desk {
-    control: Sender<Asked>,
+    control: ControlLine,
     post: Sender<Letter>,
     mailbox: Receiver<Letter>,
     wake: Arc<dyn Fn() + Send + Sync>,
@@ -219,7 +331,7 @@ struct Entry {
 
 impl Desk {
     /// `wake` makes the shard call [`Self::deliver`] soon, from any thread.
-    pub(crate) fn new(control: Sender<Asked>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub(crate) fn new(control: ControlLine, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let (post, mailbox) = unbounded();
         Self {
             control,
@@ -240,6 +352,7 @@ impl Desk {
         self: &Rc<Self>,
         question: RemoteQuestion,
         deadline: Instant,
+        trace: Option<TraceParent>,
         notify: Box<dyn Fn()>,
     ) -> Result<Pending, AskError> {
         let kind = question.kind();
@@ -254,21 +367,13 @@ impl Desk {
             destination: Some(destination),
             kind,
         };
-        self.control
-            .try_send(Asked {
-                question,
-                deadline,
-                reply,
-            })
-            .map_or_else(
-                |error| {
-                    Err(match error {
-                        TrySendError::Full(_) => AskError::Overloaded,
-                        TrySendError::Disconnected(_) => AskError::Failed,
-                    })
-                },
-                |()| Ok(pending),
-            )
+        self.control.send(Asked {
+            question,
+            deadline,
+            trace,
+            reply,
+        })?;
+        Ok(pending)
     }
 
     /// Hands the answers that have come to whoever waits for them.

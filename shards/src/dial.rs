@@ -81,12 +81,12 @@ async fn resolve(shard: &Shard, target: &Target, deadline: Instant) -> Result<Ve
     };
     let pending = shard
         .desk
-        .ask(question, deadline, Box::new(move || ring.ring()))
+        .ask(question, deadline, None, Box::new(move || ring.ring()))
         .map_err(DialError::Resolve)?;
     future::or(answered.rung(), shard.engine.sleep_until(deadline)).await;
     match pending.take() {
         Some(RemoteAnswer::Addresses(addresses)) => addresses.map_err(DialError::Resolve),
-        Some(RemoteAnswer::Profile(_)) => Err(DialError::Resolve(AskError::Failed)),
+        Some(_) => Err(DialError::Resolve(AskError::Failed)),
         None => Err(DialError::TimedOut),
     }
 }

@@ -15,6 +15,7 @@ pub mod ask;
 mod connection;
 mod dial;
 pub mod engine;
+pub mod feed;
 pub mod limiter;
 pub mod metrics;
 mod outcome;

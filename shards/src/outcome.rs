@@ -377,7 +377,7 @@ impl Request {
         };
         match (self.purpose, &route.status) {
             (Purpose::Status, StatusSource::Fixed(_)) => AdapterType::Fixed,
-            (Purpose::Status, StatusSource::Target) => AdapterType::Target,
+            (Purpose::Status, StatusSource::Shared { adapter, .. }) => adapter.kind,
             (Purpose::Login, _) => route.discovery.kind(),
         }
     }

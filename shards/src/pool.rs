@@ -16,6 +16,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::admission::Gatehouse;
 use crate::engine::{Engine, RemoteWaker};
+use crate::feed::Publisher;
 use crate::pulse::Pulse;
 use crate::route::Routes;
 use crate::rsa::KeyPair;
@@ -63,7 +64,7 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
     let routes = Routes::new(
         blueprint.routes.clone(),
         blueprint.unknown_host.clone(),
-        Arc::clone(&blueprint.localization),
+        blueprint.localization.clone(),
     )
     .map_err(StartError::Routes)?;
     let key = KeyPair::generate().map_err(StartError::Key)?;
@@ -89,6 +90,7 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
             gatehouse: Arc::clone(&gatehouse),
             key: key.copy().map_err(StartError::Key)?,
             control: blueprint.control.clone(),
+            news: blueprint.news.clone(),
             telemetry: blueprint.telemetry.clone(),
             traces: blueprint.traces.clone(),
             pulse: Arc::default(),
@@ -178,6 +180,20 @@ impl Shards {
         self.order(|| Command::SwapRoutes(Arc::clone(routes)));
     }
 
+    /// The way of news to these shards.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        let lines: Vec<_> = self.workers.iter().map(Worker::line).collect();
+        Publisher::new(move |update| {
+            for (commands, waker) in &lines {
+                // A shard that has ended needs no news.
+                if commands.send(Command::Publish(update.clone())).is_ok() {
+                    waker.wake();
+                }
+            }
+        })
+    }
+
     /// Closes the listeners, lets logins finish and relays drain until `deadline`, then ends what is left and
     /// joins the threads. A shard that does not end soon after the deadline is left behind, its connections
     /// counted nowhere.
@@ -223,6 +239,13 @@ struct Worker {
     waker: RemoteWaker,
     pulse: Arc<Pulse>,
     thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Commands to the shard, and what makes it look for them.
+    fn line(&self) -> (Sender<Command>, RemoteWaker) {
+        (self.commands.clone(), self.waker.clone())
+    }
 }
 
 /// Starts one shard's thread and waits until it accepts.

@@ -3,17 +3,23 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use passage_proto::cookie::CookieKeys;
 use passage_proto::identity::Profile;
-use passage_proto::question::{LocalizeQuery, RewriteHost, Target};
+use passage_proto::question::{LocalizeQuery, RewriteHost};
 use passage_proto::status::StatusReply;
+
+use crate::feed::{Candidate, FeedId};
+use crate::metrics::AdapterType;
 
 pub use passage_proto::proxy_header::ProxyVersion;
 
+pub use self::filter::{MetaFilter, PlayerFilter};
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 
 mod choice;
+mod filter;
 mod pattern;
 mod plan;
 #[cfg(test)]
@@ -28,7 +34,7 @@ pub struct Routes {
     /// Shown to pings for no route; `None` closes them.
     pub unknown_host: Option<Arc<StatusReply>>,
     /// Words for whoever has no route, or none yet.
-    pub localization: Arc<dyn Localizer>,
+    pub localization: Localization,
 }
 
 impl Routes {
@@ -40,7 +46,7 @@ impl Routes {
     pub fn new(
         routes: Arc<[Route]>,
         unknown_host: Option<Arc<StatusReply>>,
-        localization: Arc<dyn Localizer>,
+        localization: Localization,
     ) -> Result<Self, Vec<RouteError>> {
         let mut table = Self {
             routes: Arc::clone(&routes),
@@ -160,10 +166,12 @@ pub struct Route {
     pub authentication: Authentication,
     /// Where targets come from.
     pub discovery: Discovery,
+    /// What happens to the list of targets, in order.
+    pub actions: Vec<Action>,
     /// How one of them is chosen.
     pub strategy: Strategy,
     /// What disconnect messages read.
-    pub localization: Arc<dyn Localizer>,
+    pub localization: Localization,
     /// Keys of the authentication cookie; `None` switches it off.
     pub cookies: Option<Arc<CookieKeys>>,
 }
@@ -192,8 +200,28 @@ pub struct RelayOptions {
 pub enum StatusSource {
     /// Encoded once, served by the shard.
     Fixed(Arc<StatusReply>),
-    /// The ping is relayed to the target that the route would choose (relay routes only).
-    Target,
+    /// Asked for by the control thread, shared by all who want it, shown while it is asked for again.
+    Shared {
+        /// Where the shards find it.
+        feed: FeedId,
+        /// Who is asked for a new one.
+        adapter: Remote,
+        /// Whether it differs between protocol versions.
+        by_version: bool,
+        /// Shown if there is none; `None` closes the connection.
+        offline: Option<Arc<StatusReply>>,
+    },
+}
+
+/// An adapter that only the control thread can ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Index among the control plane's adapters of the same name.
+    pub adapter: usize,
+    /// For labels.
+    pub kind: AdapterType,
+    /// How long a question may take, retries included.
+    pub timeout: Duration,
 }
 
 /// How players are authenticated.
@@ -202,12 +230,10 @@ pub enum Authentication {
     Disabled,
     /// Everybody is this player.
     Fixed(Profile),
-    /// Asks the control thread's adapter with this index.
+    /// Asks the control thread.
     Remote {
-        /// Index into the control plane's adapters.
-        adapter: usize,
-        /// For labels.
-        kind: crate::metrics::AdapterType,
+        /// Who is asked.
+        adapter: Remote,
         /// Whether the client has to announce itself at its session server.
         client_must_authenticate: bool,
     },
@@ -215,20 +241,70 @@ pub enum Authentication {
 
 /// Where targets come from.
 pub enum Discovery {
-    /// A list that is at hand: fixed, or refreshed in the background and swapped with the routes.
-    Snapshot {
+    /// From the configuration.
+    Fixed(Arc<[Candidate]>),
+    /// Kept up to date by the control thread: refreshed in the background, or checked for their health.
+    Feed {
+        /// Where the shards find them.
+        feed: FeedId,
         /// For labels.
-        kind: crate::metrics::AdapterType,
-        /// All known targets.
-        targets: Arc<[Arc<Target>]>,
+        kind: AdapterType,
     },
+    /// Asked for each player.
+    Remote(Remote),
 }
 
-/// How a target is chosen out of those discovered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What changes the list of discovered targets before one is chosen.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Keeps the targets whose `meta` passes.
+    Meta(MetaFilter),
+    /// Lets only players who match reach the targets.
+    Allow(PlayerFilter),
+    /// Keeps players who match from the targets.
+    Block(PlayerFilter),
+    /// Asked for each player.
+    Remote(Remote),
+}
+
+/// How a target is chosen out of those that are left.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// The first of the lowest `priority`.
     Fixed,
+    /// The fullest one below `max_players`.
+    PlayerFill {
+        /// Key of `meta` whose integer is the number of players.
+        field: String,
+        /// Players at which a target is full.
+        max_players: u32,
+    },
+    /// Each as likely.
+    Random,
+    /// One after the other, per shard.
+    RoundRobin,
+    /// The one with the fewest relays and logins of this shard.
+    LeastConnections,
+    /// The one with the shortest round trip in its health checks.
+    LowestLatency,
+    /// Each as likely as its weight says.
+    Weighted {
+        /// Key of `meta` whose integer is the weight; 1 where there is none.
+        field: String,
+    },
+    /// The same one for the same player as long as there is one: consistent hashing of the player's UUID.
+    Hash,
+    /// Asked for each player.
+    Remote(Remote),
+}
+
+/// What disconnect messages read.
+#[derive(Clone)]
+pub struct Localization {
+    /// Words that are at hand.
+    pub words: Arc<dyn Localizer>,
+    /// Who is asked first; `words` stand in if there is no answer.
+    pub remote: Option<Remote>,
 }
 
 /// Gives disconnect messages their words.

@@ -15,8 +15,9 @@ use slab::Slab;
 
 use crate::accept;
 use crate::admission::{Admission, Gatehouse};
-use crate::ask::{Asked, Desk};
+use crate::ask::{ControlLine, Desk};
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
+use crate::feed::{Board, Update};
 use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
 use crate::pulse::Pulse;
@@ -55,7 +56,8 @@ pub(crate) struct Launch {
     pub(crate) routes: Arc<Routes>,
     pub(crate) gatehouse: Arc<Gatehouse>,
     pub(crate) key: KeyPair,
-    pub(crate) control: Sender<Asked>,
+    pub(crate) control: ControlLine,
+    pub(crate) news: Vec<Update>,
     pub(crate) telemetry: Outlet,
     pub(crate) traces: Option<trace::Outlet>,
     pub(crate) pulse: Arc<Pulse>,
@@ -109,6 +111,8 @@ impl Terms {
 pub(crate) enum Command {
     /// New connections use these routes.
     SwapRoutes(Arc<Routes>),
+    /// A feed has changed.
+    Publish(Update),
     /// Accept nothing any more, and end when everybody has gone, or at the deadline.
     Drain { deadline: Instant },
 }
@@ -124,6 +128,7 @@ pub(crate) struct Shard {
     pub(crate) decryptor: Decryptor,
     pub(crate) terms: Terms,
     routes: RefCell<Snapshot>,
+    pub(crate) board: RefCell<Board>,
     /// `None` once the shard has ended: the last counts are on their way then.
     meter: RefCell<Option<Meter>>,
     /// `None` if nothing is traced.
@@ -174,6 +179,7 @@ pub(crate) async fn run(
         decryptor: Decryptor::new(launch.key, engine.waker()),
         terms: launch.terms,
         routes: RefCell::new(Snapshot::new(launch.routes)),
+        board: RefCell::new(launch.news.into_iter().collect()),
         meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
         tracer: launch
             .traces
@@ -324,6 +330,7 @@ impl Shard {
                 Command::SwapRoutes(routes) => {
                     self.routes.replace(Snapshot::new(routes));
                 }
+                Command::Publish(update) => self.board.borrow_mut().update(update),
                 Command::Drain { deadline } => self.begin_drain(deadline),
             }
         }

@@ -17,7 +17,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 pub use self::live::Trace;
-pub(crate) use self::parent::TraceParent;
+pub use self::parent::TraceParent;
 
 use self::gate::Gate;
 

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use passage_proto::cookie::CookieKeys;
 use passage_proto::status::{StatusDocument, StatusReply};
-use passage_shards::ask::Asked;
+use passage_shards::ask::ControlLine;
+use passage_shards::feed::{Candidate, FeedId};
 use passage_shards::metrics::{AdapterName, AdapterType};
 use passage_shards::pool::Blueprint;
-use passage_shards::route::{self, Localizer, Routes, StatusSource};
+use passage_shards::route::{self, Localization, Remote, Routes, StatusSource};
 use passage_shards::trace;
 
 use super::Failure;
@@ -27,7 +28,7 @@ pub struct Plan {
     /// Shown to pings for no route.
     pub unknown_host: Option<Arc<StatusReply>>,
     /// Words for logins to no route.
-    pub localization: Arc<dyn Localizer>,
+    pub localization: Localization,
     /// What `Authentication::Remote` names by index.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
 }
@@ -68,7 +69,7 @@ impl Plan {
     ///
     /// Routes that cannot be used.
     pub fn table(&self) -> Result<Routes, Failure> {
-        let localization = Arc::clone(&self.localization);
+        let localization = self.localization.clone();
         Routes::new(Arc::clone(&self.routes), self.unknown_host.clone(), localization).map_err(|errors| {
             let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
             Failure::Plan(lines.join("\n"))
@@ -78,8 +79,12 @@ impl Plan {
     /// How many distinct targets discovery knows.
     #[must_use]
     pub fn targets(&self) -> usize {
-        let all = self.routes.iter().flat_map(|route| route.discovery.targets());
-        all.map(|target| target.identifier.as_str())
+        let all = self.routes.iter().filter_map(|route| match &route.discovery {
+            route::Discovery::Fixed(candidates) => Some(candidates.iter()),
+            _ => None,
+        });
+        all.flatten()
+            .map(|candidate| candidate.target.identifier.as_str())
             .collect::<BTreeSet<_>>()
             .len()
     }
@@ -108,7 +113,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn blueprint(self, config: &Config, control: Sender<Asked>, telemetry: Outlets) -> Blueprint {
+    pub(super) fn blueprint(self, config: &Config, control: ControlLine, telemetry: Outlets) -> Blueprint {
         Blueprint {
             addresses: config.addresses.clone(),
             shards: config.shards.count,
@@ -123,6 +128,7 @@ impl Plan {
             timeout: config.timeout,
             auth_cookie_expiry: config.auth_cookie_expiry,
             control,
+            news: Vec::new(),
             telemetry: telemetry.metrics,
             traces: telemetry.traces,
         }
@@ -134,19 +140,18 @@ impl Plan {
         for route in &*self.routes {
             let status = match route.status {
                 StatusSource::Fixed(_) => AdapterType::Fixed,
-                StatusSource::Target => AdapterType::Target,
+                StatusSource::Shared { adapter, .. } => adapter.kind,
             };
             let authentication = match &route.authentication {
                 route::Authentication::Disabled => AdapterType::Disabled,
                 route::Authentication::Fixed(_) => AdapterType::Fixed,
-                route::Authentication::Remote { kind, .. } => *kind,
+                route::Authentication::Remote { adapter, .. } => adapter.kind,
             };
-            let route::Discovery::Snapshot { kind: discovery, .. } = &route.discovery;
             let used = [
                 (AdapterName::Status, status),
                 (AdapterName::Authentication, authentication),
-                (AdapterName::Discovery, *discovery),
-                (AdapterName::Strategy, AdapterType::Fixed),
+                (AdapterName::Discovery, route.discovery.kind()),
+                (AdapterName::Strategy, route.strategy.kind()),
                 (AdapterName::Localization, AdapterType::Fixed),
             ];
             adapters.extend(
@@ -173,7 +178,7 @@ pub(super) fn endpoint(endpoint: &config::Endpoint) -> telemetry::Endpoint {
 struct Builder {
     authenticators: Vec<Arc<dyn Authenticator>>,
     session_servers: HashMap<config::Mojang, usize>,
-    words: Vec<(config::Localization, Arc<dyn Localizer>)>,
+    words: Vec<(config::Localization, Localization)>,
 }
 
 impl Builder {
@@ -189,14 +194,21 @@ impl Builder {
             relay: route.relay.clone(),
             status: match &route.status {
                 config::Status::Fixed(status) => StatusSource::Fixed(encode(&route.hostname, status)?),
-                config::Status::Target => StatusSource::Target,
+                config::Status::Target => StatusSource::Shared {
+                    feed: FeedId::next(),
+                    adapter: Remote {
+                        adapter: 0,
+                        kind: AdapterType::Target,
+                        timeout: Duration::from_secs(5),
+                    },
+                    by_version: true,
+                    offline: None,
+                },
             },
             authentication: self.authentication(&route.authentication),
-            discovery: route::Discovery::Snapshot {
-                kind: AdapterType::Fixed,
-                targets: targets.as_slice().into(),
-            },
-            strategy: route.strategy,
+            discovery: route::Discovery::Fixed(targets.iter().cloned().map(Candidate::from).collect()),
+            actions: Vec::new(),
+            strategy: route.strategy.clone(),
             localization: self.words(&route.localization),
             cookies: cookies.cloned(),
         })
@@ -212,22 +224,28 @@ impl Builder {
                     authenticators.push(Arc::new(Mojang::new(settings.clone())));
                     authenticators.len() - 1
                 });
-                let kind = AdapterType::Mojang;
+                let adapter = Remote {
+                    adapter,
+                    kind: AdapterType::Mojang,
+                    timeout: settings.timeout,
+                };
                 route::Authentication::Remote {
                     adapter,
-                    kind,
                     client_must_authenticate: true,
                 }
             }
         }
     }
 
-    fn words(&mut self, settings: &config::Localization) -> Arc<dyn Localizer> {
+    fn words(&mut self, settings: &config::Localization) -> Localization {
         if let Some((_, words)) = self.words.iter().find(|(known, _)| known == settings) {
-            return Arc::clone(words);
+            return words.clone();
         }
-        let words: Arc<dyn Localizer> = Arc::new(Words::new(&settings.default_locale, &settings.messages));
-        self.words.push((settings.clone(), Arc::clone(&words)));
+        let words = Localization {
+            words: Arc::new(Words::new(&settings.default_locale, &settings.messages)),
+            remote: None,
+        };
+        self.words.push((settings.clone(), words.clone()));
         words
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use passage_proto::hostname::normalise;
 use passage_proto::question::{Purpose, RewriteHost, RoutePlan, RouteQuery, Target};
 use passage_proto::version::Version;
-use passage_shards::route::{Pattern, ProxyVersion, Route, StatusSource};
+use passage_shards::route::{Discovery, Pattern, ProxyVersion, Route, StatusSource};
 
 use crate::app::{Failure, Plan};
 use crate::config::{self, Authentication, Status};
@@ -110,7 +110,11 @@ impl Steps {
             }
             RoutePlan::Status => {}
         }
-        let targets = route.discovery.targets();
+        let candidates = match &route.discovery {
+            Discovery::Fixed(candidates) => Arc::clone(candidates),
+            _ => Arc::default(),
+        };
+        let targets = candidates.iter().map(|candidate| &candidate.target);
         self.add("discovery", &format!("fixed, {} targets", targets.len()));
         for target in targets {
             let Target {
@@ -121,7 +125,7 @@ impl Steps {
                 &format!("{identifier} at {}, priority {priority}", address(target)),
             );
         }
-        match route.strategy.choose(targets) {
+        match route.strategy.choose(&candidates) {
             Ok(chosen) => {
                 self.add("strategy", &format!("fixed, chooses {}", chosen.identifier));
                 self.add("end", &end(route, &login, &chosen));

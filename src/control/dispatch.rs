@@ -126,6 +126,7 @@ impl Dispatcher {
             question,
             deadline,
             reply,
+            ..
         } = asked;
         match question {
             RemoteQuestion::Authenticate { adapter, query } => {
@@ -143,6 +144,12 @@ impl Dispatcher {
                     None => login.refuse(AskError::Failed),
                 }
             }
+            // Unanswered questions are answered by their drop.
+            RemoteQuestion::Status { .. }
+            | RemoteQuestion::Discover { .. }
+            | RemoteQuestion::Act { .. }
+            | RemoteQuestion::Select { .. }
+            | RemoteQuestion::Localize { .. } => drop(reply),
             RemoteQuestion::Resolve { host, port } => {
                 match self.lookups.ask(&host, Caller { port, reply }, now) {
                     Verdict::Answer(caller, answer) => caller.answer(answer),

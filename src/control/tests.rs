@@ -92,6 +92,7 @@ impl Bench {
             .send(Asked {
                 question,
                 deadline: Instant::now() + patience,
+                trace: None,
                 reply,
             })
             .unwrap();
@@ -140,6 +141,7 @@ fn name_or_cause(answer: &Receiver<RemoteAnswer>) -> Result<String, AskError> {
             .map(|profile| profile.name)
             .map_err(|refusal| refusal.cause),
         RemoteAnswer::Addresses(answer) => answer.map(|addresses| format!("{addresses:?}")),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -282,7 +282,10 @@ impl Aggregate {
         let requests = match name {
             AdapterName::Status => RequestType::Status,
             AdapterName::Discovery => RequestType::Login,
-            AdapterName::Authentication | AdapterName::Strategy | AdapterName::Localization => return,
+            AdapterName::Authentication
+            | AdapterName::Action
+            | AdapterName::Strategy
+            | AdapterName::Localization => return,
         };
         for success in [true, false] {
             self.request(RequestId {

@@ -17,7 +17,7 @@ fn shard(capacity: usize) -> Shard {
     let (woken, wakes) = unbounded();
     let wake = Arc::new(move || woken.send(()).unwrap());
     Shard {
-        desk: Rc::new(Desk::new(questions, wake)),
+        desk: Rc::new(Desk::new(questions.into(), wake)),
         control,
         wakes,
         notified: Rc::default(),
@@ -33,7 +33,7 @@ impl Shard {
             port: 25565,
         };
         self.desk
-            .ask(question, Instant::now() + Duration::from_secs(5), notify)
+            .ask(question, Instant::now() + Duration::from_secs(5), None, notify)
     }
 }
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use super::Connection;
 use crate::ask::{Pending, RemoteAnswer, RemoteQuestion, authentication_refusal};
+use crate::feed::StatusKey;
 use crate::metrics::{AdapterName, AdapterType, Bound, error_type};
 use crate::report;
-use crate::route::{Authentication, Route, StatusSource};
+use crate::route::{Authentication, Discovery, Route, StatusSource};
 use crate::shard::{Decrypting, RouteRef};
 use crate::trace::{SpanName, Value, attribute};
 
@@ -68,7 +69,7 @@ impl Connection {
             Some(Errand::Decryption(decrypting)) => decrypting.take().map(Answer::Secret),
             Some(Errand::Authentication { pending, .. }) => pending.take().map(|answer| match answer {
                 RemoteAnswer::Profile(profile) => Answer::Profile(profile),
-                RemoteAnswer::Addresses(_) => Answer::Profile(Err(authentication_refusal(AskError::Failed))),
+                _ => Answer::Profile(Err(authentication_refusal(AskError::Failed))),
             }),
             None => None,
         };
@@ -147,8 +148,13 @@ impl Connection {
                 self.count_adapter(AdapterName::Status, AdapterType::Fixed, began, None);
                 Some(reply)
             }
-            // Such a route's pings are relayed.
-            StatusSource::Target => None,
+            StatusSource::Shared { feed, offline, .. } => {
+                let board = self.shard.board.borrow();
+                let shared = board.status(*feed, StatusKey::Any);
+                shared
+                    .map(|shared| Arc::clone(&shared.reply))
+                    .or_else(|| offline.clone())
+            }
         }
     }
 
@@ -169,14 +175,25 @@ impl Connection {
 
     fn choose_on(&mut self, route: &Route) -> Result<Arc<Target>, Refusal> {
         let began = Instant::now();
-        let (targets, kind) = (route.discovery.targets(), route.discovery.kind());
+        let kind = route.discovery.kind();
+        let targets = match &route.discovery {
+            Discovery::Fixed(candidates) => Arc::clone(candidates),
+            Discovery::Feed { feed, .. } => self
+                .shard
+                .board
+                .borrow()
+                .targets(*feed)
+                .cloned()
+                .unwrap_or_default(),
+            Discovery::Remote(_) => Arc::default(),
+        };
         self.count_adapter(AdapterName::Discovery, kind, began, None);
         if let Some(trace) = self.record.trace() {
             let found = (attribute::TARGETS_FOUND, Value::count(targets.len()));
             trace.add(SpanName::Discovery, began, vec![by(kind), found], None);
         }
         let began = Instant::now();
-        let chosen = route.strategy.choose(targets);
+        let chosen = route.strategy.choose(&targets);
         let (kind, error) = (
             route.strategy.kind(),
             chosen.as_ref().err().map(|refusal| refusal.cause),
@@ -196,8 +213,8 @@ impl Connection {
     pub(super) fn localize(&self, query: &LocalizeQuery) -> String {
         let began = Instant::now();
         let text = match self.route.as_ref().and_then(RouteRef::route) {
-            Some(route) => route.localization.localize(query),
-            None => self.shard.routes().localization.localize(query),
+            Some(route) => route.localization.words.localize(query),
+            None => self.shard.routes().localization.words.localize(query),
         };
         self.count_adapter(AdapterName::Localization, AdapterType::Fixed, began, None);
         text
@@ -225,7 +242,7 @@ impl Connection {
                 self.authenticated_by(AdapterType::Fixed, began, None);
                 return Some(Answer::Profile(Ok(profile)));
             }
-            Authentication::Remote { adapter, kind, .. } => (*adapter, *kind),
+            Authentication::Remote { adapter, .. } => (adapter.adapter, adapter.kind),
         };
         let now = self.shard.engine.now();
         let deadline = now + self.shard.terms.limits.step;
@@ -234,7 +251,7 @@ impl Connection {
         match self
             .shard
             .desk
-            .ask(question, deadline, Box::new(move || notifier.notify()))
+            .ask(question, deadline, None, Box::new(move || notifier.notify()))
         {
             Ok(pending) => {
                 if let Some(trace) = self.record.trace() {

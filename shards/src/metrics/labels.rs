@@ -11,16 +11,18 @@ pub enum AdapterName {
     Status,
     Authentication,
     Discovery,
+    Action,
     Strategy,
     Localization,
 }
 
 impl AdapterName {
     /// Every value, in the order of the enum.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Status,
         Self::Authentication,
         Self::Discovery,
+        Self::Action,
         Self::Strategy,
         Self::Localization,
     ];
@@ -32,6 +34,7 @@ impl AdapterName {
             Self::Status => "status",
             Self::Authentication => "authentication",
             Self::Discovery => "discovery",
+            Self::Action => "discovery_action",
             Self::Strategy => "strategy",
             Self::Localization => "localization",
         }
@@ -50,13 +53,23 @@ pub enum AdapterType {
     Disabled,
     Dns,
     Agones,
+    MetaFilter,
+    PlayerAllowFilter,
+    PlayerBlockFilter,
+    PlayerFill,
+    Random,
+    RoundRobin,
+    LeastConnections,
+    LowestLatency,
+    Weighted,
+    Hash,
     /// No adapter was reached, for example because no route matched.
     None,
 }
 
 impl AdapterType {
     /// Every value, in the order of the enum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 19] = [
         Self::Fixed,
         Self::Http,
         Self::Grpc,
@@ -65,6 +78,16 @@ impl AdapterType {
         Self::Disabled,
         Self::Dns,
         Self::Agones,
+        Self::MetaFilter,
+        Self::PlayerAllowFilter,
+        Self::PlayerBlockFilter,
+        Self::PlayerFill,
+        Self::Random,
+        Self::RoundRobin,
+        Self::LeastConnections,
+        Self::LowestLatency,
+        Self::Weighted,
+        Self::Hash,
         Self::None,
     ];
 
@@ -80,6 +103,16 @@ impl AdapterType {
             Self::Disabled => "disabled",
             Self::Dns => "dns",
             Self::Agones => "agones",
+            Self::MetaFilter => "meta_filter",
+            Self::PlayerAllowFilter => "player_allow_filter",
+            Self::PlayerBlockFilter => "player_block_filter",
+            Self::PlayerFill => "player_fill",
+            Self::Random => "random",
+            Self::RoundRobin => "round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::LowestLatency => "lowest_latency",
+            Self::Weighted => "weighted",
+            Self::Hash => "hash",
             Self::None => "none",
         }
     }

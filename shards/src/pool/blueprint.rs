@@ -5,12 +5,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use ipnet::IpNet;
 use passage_proto::status::StatusReply;
 
-use crate::ask::Asked;
-use crate::route::{Localizer, Route};
+use crate::ask::ControlLine;
+use crate::route::{Localization, Route};
 
 /// All that the shards need to know to start. The control plane has validated it.
 pub struct Blueprint {
@@ -25,7 +24,7 @@ pub struct Blueprint {
     /// Shown to pings for no route; `None` closes them.
     pub unknown_host: Option<Arc<StatusReply>>,
     /// Words for logins to no route.
-    pub localization: Arc<dyn Localizer>,
+    pub localization: Localization,
     /// PROXY protocol in.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// The per-prefix connection limit; `None` switches it off.
@@ -39,9 +38,11 @@ pub struct Blueprint {
     /// How long cookies are valid.
     pub auth_cookie_expiry: Duration,
     /// Questions for the control thread. Bounded; a full channel sheds.
-    pub control: Sender<Asked>,
+    pub control: ControlLine,
     /// Where each shard's counts go.
     pub telemetry: crate::metrics::Outlet,
+    /// What feeds know when the shards start; more comes through [`super::Shards::publisher`].
+    pub news: Vec<crate::feed::Update>,
     /// Where finished spans go; `None` traces nothing.
     pub traces: Option<crate::trace::Outlet>,
 }

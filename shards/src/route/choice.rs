@@ -7,22 +7,17 @@ use passage_proto::question::{AskError, Message, Refusal, Target};
 use passage_proto::text::keys::DISCONNECT_NO_TARGET;
 
 use super::{Discovery, Strategy};
+use crate::feed::Candidate;
 use crate::metrics::AdapterType;
 
 impl Discovery {
-    /// All targets that are known now.
-    #[must_use]
-    pub fn targets(&self) -> &[Arc<Target>] {
-        match self {
-            Self::Snapshot { targets, .. } => targets,
-        }
-    }
-
-    /// The adapter that knows them.
+    /// The adapter that knows the targets.
     #[must_use]
     pub fn kind(&self) -> AdapterType {
         match self {
-            Self::Snapshot { kind, .. } => *kind,
+            Self::Fixed(_) => AdapterType::Fixed,
+            Self::Feed { kind, .. } => *kind,
+            Self::Remote(remote) => remote.kind,
         }
     }
 }
@@ -33,19 +28,28 @@ impl Strategy {
     /// # Errors
     ///
     /// A refusal that says so, if there is no target.
-    pub fn choose(self, targets: &[Arc<Target>]) -> Result<Arc<Target>, Refusal> {
-        let chosen = match self {
-            // `min_by_key` gives the first of several.
-            Self::Fixed => targets.iter().min_by_key(|target| target.priority),
-        };
+    pub fn choose(&self, candidates: &[Candidate]) -> Result<Arc<Target>, Refusal> {
+        // `min_by_key` gives the first of several.
+        let chosen = candidates
+            .iter()
+            .map(|candidate| &candidate.target)
+            .min_by_key(|target| target.priority);
         chosen.cloned().ok_or_else(no_target)
     }
 
     /// The adapter that chooses.
     #[must_use]
-    pub fn kind(self) -> AdapterType {
+    pub fn kind(&self) -> AdapterType {
         match self {
             Self::Fixed => AdapterType::Fixed,
+            Self::PlayerFill { .. } => AdapterType::PlayerFill,
+            Self::Random => AdapterType::Random,
+            Self::RoundRobin => AdapterType::RoundRobin,
+            Self::LeastConnections => AdapterType::LeastConnections,
+            Self::LowestLatency => AdapterType::LowestLatency,
+            Self::Weighted { .. } => AdapterType::Weighted,
+            Self::Hash => AdapterType::Hash,
+            Self::Remote(remote) => remote.kind,
         }
     }
 }

@@ -9,17 +9,16 @@ use passage_proto::question::{
 use passage_proto::text::keys::DISCONNECT_VERSION;
 use passage_proto::version::{TRANSFER_SINCE, TRANSFER_SINCE_NAME};
 
-use super::{Authentication, Mode, Route, StatusSource};
+use super::{Authentication, Mode, Route};
 
 impl Route {
     /// How this route treats the client (SPEC "Modes of a route"). `public_key` is the one that clients are
     /// shown.
     #[must_use]
     pub fn plan(&self, query: &RouteQuery, public_key: &Arc<[u8]>) -> RoutePlan {
-        match (query.purpose, &self.status) {
-            (Purpose::Status, StatusSource::Fixed(_)) => RoutePlan::Status,
-            (Purpose::Status, StatusSource::Target) => self.relay_plan(),
-            (Purpose::Login, _) => self.login_plan(query.protocol, public_key),
+        match query.purpose {
+            Purpose::Status => RoutePlan::Status,
+            Purpose::Login => self.login_plan(query.protocol, public_key),
         }
     }
 

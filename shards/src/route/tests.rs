@@ -27,6 +27,13 @@ fn target(identifier: &str, priority: u32) -> Arc<Target> {
     })
 }
 
+fn mute() -> Localization {
+    Localization {
+        words: Arc::new(Mute),
+        remote: None,
+    }
+}
+
 fn route(name: &str) -> Route {
     Route {
         name: name.into(),
@@ -35,24 +42,18 @@ fn route(name: &str) -> Route {
             send_proxy_protocol: None,
             rewrite_host: RewriteHost::Keep,
         },
-        status: StatusSource::Target,
+        status: StatusSource::Fixed(Arc::new(StatusReply::new(&StatusDocument::default()).unwrap())),
         authentication: Authentication::Disabled,
-        discovery: Discovery::Snapshot {
-            kind: AdapterType::Fixed,
-            targets: Arc::new([]),
-        },
+        discovery: Discovery::Fixed(Arc::new([])),
+        actions: Vec::new(),
         strategy: Strategy::Fixed,
-        localization: Arc::new(Mute),
+        localization: mute(),
         cookies: None,
     }
 }
 
 fn table(names: &[&str]) -> Result<Routes, Vec<RouteError>> {
-    Routes::new(
-        names.iter().map(|name| route(name)).collect(),
-        None,
-        Arc::new(Mute),
-    )
+    Routes::new(names.iter().map(|name| route(name)).collect(), None, mute())
 }
 
 fn found<'a>(table: &'a Routes, hostname: &str) -> Option<&'a str> {
@@ -213,23 +214,6 @@ fn a_relayed_handshake_is_rewritten_as_the_route_says() {
 }
 
 #[test]
-fn a_ping_is_relayed_only_where_the_target_answers_it() {
-    let status = Arc::new(StatusReply::new(&passage_proto::status::StatusDocument::default()).unwrap());
-    let fixed = Route {
-        status: StatusSource::Fixed(status),
-        mode: Mode::Relay,
-        ..route("*")
-    };
-    assert!(matches!(plan(&fixed, Purpose::Status, 47), RoutePlan::Status));
-    let target = Route {
-        status: StatusSource::Target,
-        mode: Mode::Relay,
-        ..route("*")
-    };
-    assert!(matches!(plan(&target, Purpose::Status, 47), RoutePlan::Relay(_)));
-}
-
-#[test]
 fn a_login_is_encrypted_only_where_something_needs_it() {
     let transfer = |authentication, cookies| {
         let route = Route {
@@ -251,8 +235,11 @@ fn a_login_is_encrypted_only_where_something_needs_it() {
     };
     let keys = || Some(Arc::new(CookieKeys::new(b"0123456789abcdef", None).unwrap()));
     let remote = |client_must_authenticate| Authentication::Remote {
-        adapter: 0,
-        kind: AdapterType::Mojang,
+        adapter: Remote {
+            adapter: 0,
+            kind: AdapterType::Mojang,
+            timeout: Duration::from_secs(10),
+        },
         client_must_authenticate,
     };
     assert_eq!(
@@ -269,7 +256,7 @@ fn a_login_is_encrypted_only_where_something_needs_it() {
 
 #[test]
 fn the_fixed_strategy_takes_the_first_of_the_lowest_priority() {
-    let targets = [target("b", 1), target("a", 0), target("c", 0)];
+    let targets = [target("b", 1), target("a", 0), target("c", 0)].map(Candidate::from);
     assert_eq!(Strategy::Fixed.choose(&targets).unwrap().identifier, "a");
     assert_eq!(
         Strategy::Fixed.choose(&[]).unwrap_err().message.key,

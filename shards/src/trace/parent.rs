@@ -4,18 +4,19 @@ use super::{SpanId, TraceId};
 
 /// A `traceparent` of version 00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TraceParent {
+pub struct TraceParent {
     /// The trace.
-    pub(crate) trace: TraceId,
+    pub trace: TraceId,
     /// The span that goes on here.
-    pub(crate) span: SpanId,
+    pub span: SpanId,
     /// Whether the trace is recorded.
-    pub(crate) is_sampled: bool,
+    pub is_sampled: bool,
 }
 
 impl TraceParent {
     /// Reads the header's text; `None` if it is none, or names no trace.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split('-');
         if fields.next()? != "00" {
             return None;
@@ -40,17 +41,20 @@ impl TraceParent {
     }
 
     /// The trace, as log lines show it.
-    pub(crate) fn trace_id(&self) -> String {
+    #[must_use]
+    pub fn trace_id(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.trace))
     }
 
     /// The span, as log lines show it.
-    pub(crate) fn span_id(&self) -> String {
+    #[must_use]
+    pub fn span_id(&self) -> String {
         format!("{:016x}", u64::from_be_bytes(self.span))
     }
 
     /// The header's text.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let flags = u8::from(self.is_sampled);
         format!("00-{}-{}-{flags:02x}", self.trace_id(), self.span_id())
     }

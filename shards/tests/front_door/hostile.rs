@@ -111,7 +111,10 @@ fn sockets_are_closed_when_their_connections_end() {
 #[test]
 fn a_panic_ends_one_connection_and_is_counted() {
     let bomb = Route {
-        localization: Arc::new(Explosive),
+        localization: Localization {
+            words: Arc::new(Explosive),
+            remote: None,
+        },
         ..route(PANIC_HOST, &[])
     };
     let world = Plan::new(vec![bomb, route("*", &[])])

@@ -9,14 +9,17 @@ use super::world::{Counts, HOST, Plan, World, cookie_keys, premium, route, targe
 use passage_proto::question::{AskError, Message, Refusal};
 use passage_shards::ask::{RemoteAnswer, RemoteQuestion};
 use passage_shards::metrics::AdapterType;
-use passage_shards::route::{Authentication, Route};
+use passage_shards::route::{Authentication, Remote, Route};
 use passage_shards::rsa;
 
 const SECRET: [u8; 16] = *b"sixteen byte key";
 
 const MOJANG: Authentication = Authentication::Remote {
-    adapter: 3,
-    kind: AdapterType::Mojang,
+    adapter: Remote {
+        adapter: 3,
+        kind: AdapterType::Mojang,
+        timeout: Duration::from_secs(10),
+    },
     client_must_authenticate: true,
 };
 
@@ -254,7 +257,7 @@ fn what_is_over_a_bound_is_shed_with_words() {
     assert_eq!((counts.shed, counts.failed), (1, 1));
     let (control, full) = crossbeam_channel::bounded(0);
     let counts = refused_with(
-        plan().with(|plan| plan.control = control),
+        plan().with(|plan| plan.control = control.into()),
         "disconnect_overloaded",
     );
     assert_eq!((counts.shed, counts.failed), (1, 1));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::client::{Client, Fields, MODERN, STATUS, Server, handshake, ping, status_request};
-use super::world::{HOST, Plan, World, relay_route, route, status, target};
+use super::client::{Client, Fields, MODERN, STATUS, handshake, ping, status_request};
+use super::world::{HOST, Plan, World, route, status};
 use passage_shards::route::{Route, StatusSource};
 
 /// Pings as the game does and gives the status that was shown.
@@ -73,27 +73,6 @@ fn an_unknown_host_is_shown_what_is_configured_for_it_or_nothing() {
 }
 
 #[test]
-fn a_relay_routes_ping_can_be_its_targets_to_answer() {
-    let server = Server::start();
-    let targets = [target("hub", "127.0.0.1", server.port())];
-    let world = World::start(vec![Route {
-        status: StatusSource::Target,
-        ..relay_route("*", &targets)
-    }]);
-    let mut client = Client::connect(world.address);
-    let sent = [handshake(MODERN, HOST, STATUS), status_request()].concat();
-    client.send(&sent);
-    let mut target = server.accept();
-    assert_eq!(target.read(sent.len()).unwrap(), sent, "byte for byte");
-    target.send(b"whatever the target says");
-    drop(target);
-    assert_eq!(client.rest().unwrap(), b"whatever the target says");
-    drop(client);
-    let counts = world.end();
-    assert_eq!((counts.targets, counts.relays, counts.failed), ((1, 1, 0), 1, 0));
-}
-
-#[test]
 fn new_routes_serve_the_next_connection() {
     let world = World::start(vec![route(HOST, &[])]);
     assert!(show(&world, HOST).contains("\"play.example.net\""));
@@ -101,7 +80,7 @@ fn new_routes_serve_the_next_connection() {
         status: StatusSource::Fixed(status("after the swap")),
         ..route(HOST, &[])
     };
-    let routes = passage_shards::route::Routes::new(Arc::new([new]), None, Arc::new(super::world::Words))
+    let routes = passage_shards::route::Routes::new(Arc::new([new]), None, super::world::words())
         .ok()
         .unwrap();
     world.shards.swap_routes(&Arc::new(routes));

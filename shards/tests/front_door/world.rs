@@ -12,10 +12,11 @@ use passage_proto::cookie::CookieKeys;
 use passage_proto::question::{LocalizeQuery, RewriteHost, Target};
 use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion};
-use passage_shards::metrics::{AdapterType, Deltas, Options, Outlet};
+use passage_shards::feed::Candidate;
+use passage_shards::metrics::{Deltas, Options, Outlet};
 use passage_shards::pool::{self, Blueprint, DrainReport, Limits, Shards, StartError};
 use passage_shards::route::{
-    Authentication, Discovery, Localizer, Mode, RelayOptions, Route, StatusSource, Strategy,
+    Authentication, Discovery, Localization, Localizer, Mode, RelayOptions, Route, StatusSource, Strategy,
 };
 
 pub(crate) const HOST: &str = "play.example.net";
@@ -69,6 +70,14 @@ pub(crate) fn target(identifier: &str, host: &str, port: u16) -> Arc<Target> {
     })
 }
 
+/// Words without a service behind them.
+pub(crate) fn words() -> Localization {
+    Localization {
+        words: Arc::new(Words),
+        remote: None,
+    }
+}
+
 /// A transfer route without authentication, with one target.
 pub(crate) fn route(name: &str, targets: &[Arc<Target>]) -> Route {
     Route {
@@ -80,12 +89,10 @@ pub(crate) fn route(name: &str, targets: &[Arc<Target>]) -> Route {
         },
         status: StatusSource::Fixed(status(name)),
         authentication: Authentication::Disabled,
-        discovery: Discovery::Snapshot {
-            kind: AdapterType::Fixed,
-            targets: targets.into(),
-        },
+        discovery: Discovery::Fixed(targets.iter().cloned().map(Candidate::from).collect()),
+        actions: Vec::new(),
         strategy: Strategy::Fixed,
-        localization: Arc::new(Words),
+        localization: words(),
         cookies: None,
     }
 }
@@ -122,6 +129,8 @@ fn obliging(asked: Asked) {
             RemoteAnswer::Addresses(Ok(vec![([127, 0, 0, 1], *port).into()]))
         }
         RemoteQuestion::Authenticate { query, .. } => RemoteAnswer::Profile(Ok(premium(&query.claim.name))),
+        // Dropping the way back says that the adapter has failed.
+        _ => return,
     };
     asked.reply.send(answer);
 }
@@ -159,14 +168,15 @@ impl Plan {
             pin: false,
             routes: routes.into(),
             unknown_host: None,
-            localization: Arc::new(Words),
+            localization: words(),
             proxy_protocol: None,
             rate_limit: None,
             limits: LIMITS,
             max_packet_length: 10_000,
             timeout: Duration::from_secs(30),
             auth_cookie_expiry: Duration::from_secs(3_600),
-            control,
+            control: control.into(),
+            news: Vec::new(),
             telemetry,
             traces: None,
         };
