@@ -89,6 +89,7 @@ fn a_full_channel_sheds_and_leaves_nothing_behind() {
                     port: 1
                 },
                 Instant::now(),
+                None,
                 Box::new(|| ()),
             )
             .err(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use passage_proto::cookie::CookieKeys;
-use passage_proto::question::{LoginPlan, Purpose, RoutePlan, RouteQuery};
+use passage_proto::question::{LoginPlan, Purpose, RoutePlan, RouteQuery, Target};
+use passage_proto::status::StatusDocument;
 
 use super::*;
 use crate::metrics::AdapterType;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Fields, LOGIN, MODERN, STATUS, handshake, status_request};
 use super::world::{Explosive, HOST, PANIC_HOST, Plan, route};
 use passage_shards::pool::{ProxyProtocol, RateLimit, Untrusted};
-use passage_shards::route::Route;
+use passage_shards::route::{Localization, Route};
 
 /// A generator of pseudo-random numbers (xorshift64*), so that a failing run can be repeated.
 struct Random(u64);
