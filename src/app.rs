@@ -24,6 +24,7 @@ use crate::control::{self, Control};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::sentry::Reports;
 use crate::telemetry::{self, Telemetry, logs};
+use crate::tls::Trust;
 
 pub(crate) use self::announce::{describe, protection};
 pub use self::failure::Failure;
@@ -54,15 +55,16 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
             return Err(Failure::Config(problems));
         }
     };
-    let reports = reports::start(&loaded.config.sentry)?;
+    let trust = Trust::new(&loaded.config.tls.authorities);
+    let reports = reports::start(&loaded.config.sentry, &trust)?;
     let otel = &loaded.config.otel;
-    let collector = otel.logs.as_ref().map(plan::endpoint);
+    let collector = otel.logs.as_ref().map(|logs| plan::endpoint(logs, &trust));
     let collector = collector.as_ref().map(|endpoint| (endpoint, &*otel.environment));
     let logs = logs::init(reports.as_ref(), collector).map_err(Failure::Logs)?;
     if let Some(reports) = &reports {
         reports.watch_panics();
     }
-    let result = run_logged(&loaded, reports.as_ref());
+    let result = run_logged(&loaded, trust, reports.as_ref());
     if let Err(failure) = &result {
         tracing::error!("{failure}");
         reports::failed(failure);
@@ -78,13 +80,14 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     result
 }
 
-fn run_logged(loaded: &Loaded, reports: Option<&Reports>) -> Result<(), Failure> {
+fn run_logged(loaded: &Loaded, trust: Trust, reports: Option<&Reports>) -> Result<(), Failure> {
     // Signals are caught before anything listens, so that one that comes during the start drains as well.
     let signals = catch_signals()?;
     let config = &loaded.config;
     announce::warnings(loaded);
+    announce::untrusted(&trust);
     raise_file_limit(config);
-    let plan = Plan::new(config)?;
+    let plan = Plan::new(config, trust)?;
     let running = Running::start(config, plan)?;
     announce::started(loaded, &running.shards, running.admin.as_ref());
     let cause = running.wait(&signals);

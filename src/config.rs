@@ -22,7 +22,7 @@ use self::section::Reading;
 pub(crate) use self::typed::split_address;
 pub use self::typed::{
     Admin, Authentication, Bounds, CATCH_ALL, Config, Discovery, Endpoint, Localization, MINECRAFT_PORT,
-    Mojang, Otel, Route, SECRET_BYTES_MIN, Secret, Sentry, Shards, Status,
+    Mojang, Otel, Route, SECRET_BYTES_MIN, Secret, Sentry, Shards, Status, Tls,
 };
 
 /// Where a configuration file is looked for if none is named, in this order.
@@ -104,7 +104,10 @@ pub fn load_from(
     let prefix =
         variable(ENV_PREFIX).map_or_else(|| ENV_PREFIX_DEFAULT.into(), |prefix| prefix.to_string_lossy());
     let environment = || Environment::new(&prefix, variables.clone());
-    let lost = |problems: Problems| problems.with_sentry(sentry_of(environment()));
+    let lost = |problems: Problems| {
+        let (sentry, tls) = reporting_of(environment());
+        problems.with_sentry(sentry, tls)
+    };
     let (source, text) = read_file(named, directory).map_err(lost)?;
 
     let mut problems = Vec::new();
@@ -123,7 +126,7 @@ pub fn load_from(
     let (found, warnings) = reading.finish();
     problems.extend(found);
     match Problems::of(problems) {
-        Some(problems) => Err(problems.with_sentry(config.sentry)),
+        Some(problems) => Err(problems.with_sentry(config.sentry, config.tls)),
         None => Ok(Loaded {
             config,
             source,
@@ -132,13 +135,14 @@ pub fn load_from(
     }
 }
 
-/// What the environment alone says about `[sentry]`, for a file that says nothing because it cannot be read.
-fn sentry_of(environment: Environment) -> Sentry {
+/// What the environment alone says about `[sentry]` and `[tls]`, for a file that says nothing because it
+/// cannot be read.
+fn reporting_of(environment: Environment) -> (Sentry, Tls) {
     let reading = Reading::new(environment);
     let nowhere = Place::Environment(ENV_PREFIX.into());
     reading.root(&raw::Table::new(), nowhere, |root| {
         root.skip_rest();
-        typed::sentry(root)
+        (typed::sentry(root), typed::tls(root))
     })
 }
 

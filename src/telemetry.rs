@@ -35,6 +35,8 @@ pub use otlp::message::Shape;
 use scrape::Scraper;
 use worker::{Export, Gauges, Worker};
 
+use crate::tls::Trust;
+
 /// What the telemetry thread needs to know. The control plane has validated it but for the endpoint's URL.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -64,6 +66,8 @@ pub struct Endpoint {
     pub url: String,
     /// What stands behind `Basic` in the `Authorization` header.
     pub token: Option<Token>,
+    /// Who has to have certified it.
+    pub trust: Trust,
 }
 
 /// What is exported, each to its own endpoint.

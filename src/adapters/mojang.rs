@@ -3,7 +3,6 @@
 //! `GET …/session/minecraft/hasJoined` as minecraft.wiki describes it under "Java Edition
 //! protocol/Encryption": 200 with the profile, or 204 if the player has not joined with this secret and key.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,10 @@ use passage_proto::text::keys;
 use passage_shards::ask::authentication_refusal as refusal;
 use ureq::Agent;
 use ureq::http::StatusCode;
-use ureq::tls::TlsConfig;
 
 use super::{Authenticator, refusal_with};
 use crate::config;
+use crate::tls::{self, Trust};
 
 /// Longest answer that is read. A profile with its signed skin takes about 2 KiB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -39,14 +38,9 @@ impl Mojang {
     /// Keeps connections to the session server of `settings`; the first is made when there is a first
     /// question.
     #[must_use]
-    pub fn new(settings: config::Mojang) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    pub fn new(settings: config::Mojang, trust: &Trust) -> Self {
         let agent = Agent::config_builder()
-            .tls_config(
-                TlsConfig::builder()
-                    .unversioned_rustls_crypto_provider(provider)
-                    .build(),
-            )
+            .tls_config(trust.for_ureq())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -88,7 +82,10 @@ impl Mojang {
             .timeout_global(Some(left))
             .build()
             .call()
-            .map_err(|error| self.failed(cause_of(&error), &error.to_string()))?;
+            .map_err(|error| {
+                let problem = format!("{error}{}", tls::hint(&error));
+                self.failed(cause_of(&error), &problem)
+            })?;
         match response.status() {
             StatusCode::OK => {
                 let body = response

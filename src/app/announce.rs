@@ -8,6 +8,7 @@ use passage_shards::route::Mode;
 
 use crate::config::{Authentication, Config, Discovery, Loaded, Route, SEARCHED, Source, Status};
 use crate::telemetry::admin::Admin;
+use crate::tls::Trust;
 
 /// Routes that are described one by one.
 const ROUTES_SHOWN_MAX: usize = 16;
@@ -16,6 +17,17 @@ const ROUTES_SHOWN_MAX: usize = 16;
 pub(super) fn warnings(loaded: &Loaded) {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+/// Says what of the system's certificates could not be read.
+pub(super) fn untrusted(trust: &Trust) {
+    let problems = trust.problems();
+    if let Some(first) = problems.first() {
+        tracing::warn!(
+            problems = problems.len(),
+            "certificates of the system cannot be read, and whom they certify is not trusted: {first}"
+        );
     }
 }
 

@@ -20,6 +20,7 @@ use crate::adapters::mojang::Mojang;
 use crate::config::{self, Config};
 use crate::localization::Words;
 use crate::telemetry::{self, Outlets};
+use crate::tls::Trust;
 
 /// Everything that is built out of a configuration.
 pub struct Plan {
@@ -31,16 +32,17 @@ pub struct Plan {
     pub localization: Localization,
     /// What `Authentication::Remote` names by index.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    trust: Trust,
 }
 
 impl Plan {
-    /// Builds routes, statuses, words, keys and adapters.
+    /// Builds routes, statuses, words, keys and adapters, which trust whom `trust` says.
     ///
     /// # Errors
     ///
     /// What cannot be built; the configuration's own checks leave little of it.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
-        let mut builder = Builder::default();
+    pub fn new(config: &Config, trust: Trust) -> Result<Self, Failure> {
+        let mut builder = Builder::new(trust);
         let cookies = cookie_keys(config)?;
         let routes: Vec<_> = config
             .routes
@@ -58,6 +60,7 @@ impl Plan {
             unknown_host,
             localization,
             authenticators: builder.authenticators,
+            trust: builder.trust,
         };
         plan.table()?;
         Ok(plan)
@@ -92,9 +95,12 @@ impl Plan {
     pub(super) fn telemetry(&self, config: &Config) -> telemetry::Settings {
         let otel = &config.otel;
         telemetry::Settings {
-            metrics: otel.metrics.as_ref().map(endpoint),
+            metrics: otel
+                .metrics
+                .as_ref()
+                .map(|metrics| endpoint(metrics, &self.trust)),
             traces: otel.traces.as_ref().map(|traces| telemetry::traces::Settings {
-                endpoint: endpoint(traces),
+                endpoint: endpoint(traces, &self.trust),
                 options: trace::Options {
                     sample_rate: otel.traces_sample_rate,
                     per_second: otel.traces_per_second,
@@ -165,23 +171,33 @@ impl Plan {
 }
 
 /// Where a signal goes.
-pub(super) fn endpoint(endpoint: &config::Endpoint) -> telemetry::Endpoint {
+pub(super) fn endpoint(endpoint: &config::Endpoint, trust: &Trust) -> telemetry::Endpoint {
     let token = endpoint.token.as_ref();
     telemetry::Endpoint {
         url: endpoint.url.clone(),
         token: token.map(|token| telemetry::Token::new(token.expose())),
+        trust: trust.clone(),
     }
 }
 
 /// What several routes share is built once.
-#[derive(Default)]
 struct Builder {
+    trust: Trust,
     authenticators: Vec<Arc<dyn Authenticator>>,
     session_servers: HashMap<config::Mojang, usize>,
     words: Vec<(config::Localization, Localization)>,
 }
 
 impl Builder {
+    fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            authenticators: Vec::new(),
+            session_servers: HashMap::new(),
+            words: Vec::new(),
+        }
+    }
+
     fn route(
         &mut self,
         route: &config::Route,
@@ -219,9 +235,9 @@ impl Builder {
             config::Authentication::Disabled => route::Authentication::Disabled,
             config::Authentication::Fixed(profile) => route::Authentication::Fixed(profile.clone()),
             config::Authentication::Mojang(settings) => {
-                let authenticators = &mut self.authenticators;
+                let (authenticators, trust) = (&mut self.authenticators, &self.trust);
                 let adapter = *self.session_servers.entry(settings.clone()).or_insert_with(|| {
-                    authenticators.push(Arc::new(Mojang::new(settings.clone())));
+                    authenticators.push(Arc::new(Mojang::new(settings.clone(), trust)));
                     authenticators.len() - 1
                 });
                 let adapter = Remote {

@@ -9,12 +9,13 @@ use super::Failure;
 use crate::config::{Problems, Sentry};
 use crate::telemetry::Token;
 use crate::telemetry::sentry::{self, Reports};
+use crate::tls::Trust;
 
 /// How long the report of a configuration that is wrong may hold up the exit.
 const REPORT_MAX: Duration = Duration::from_secs(3);
 
 /// Starts reporting, if that is configured.
-pub(super) fn start(settings: &Sentry) -> Result<Option<Reports>, Failure> {
+pub(super) fn start(settings: &Sentry, trust: &Trust) -> Result<Option<Reports>, Failure> {
     let Some(address) = settings.address.as_ref().filter(|_| settings.enabled) else {
         return Ok(None);
     };
@@ -23,14 +24,18 @@ pub(super) fn start(settings: &Sentry) -> Result<Option<Reports>, Failure> {
         environment: settings.environment.clone(),
         debug: settings.debug,
         send_pii: settings.send_pii,
+        trust: trust.clone(),
     };
     sentry::start(settings).map(Some).map_err(Failure::Sentry)
 }
 
 /// Reports a configuration that keeps Passage from starting, if it says where to.
 pub(super) fn misconfigured(problems: &Problems) {
+    let Some((sentry, tls)) = problems.sentry() else {
+        return;
+    };
     // The exit and its words come from the problems; that they cannot be reported changes nothing.
-    let Some(Ok(Some(reports))) = problems.sentry().map(start) else {
+    let Ok(Some(reports)) = start(sentry, &Trust::new(&tls.authorities)) else {
         return;
     };
     let subscriber = tracing_subscriber::registry().with(reports.reporter());

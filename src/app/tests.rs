@@ -35,7 +35,8 @@ fn every_shipped_configuration_can_be_built_and_has_a_plan_for_joins() {
         let none: [(OsString, OsString); 0] = [];
         let loaded = config::load_from(Some(&path), Path::new(""), none)
             .unwrap_or_else(|problems| panic!("{name}: {problems}"));
-        let plan = Plan::new(&loaded.config).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let plan =
+            Plan::new(&loaded.config, Trust::default()).unwrap_or_else(|failure| panic!("{name}: {failure}"));
         assert!(plan.targets() > 0, "{name}");
     }
 }
@@ -76,6 +77,7 @@ fn routes_share_what_they_can() {
         "#,
         )
         .config,
+        Trust::default(),
     )
     .unwrap();
     assert_eq!(plan.authenticators.len(), 2, "two session servers");
@@ -110,7 +112,10 @@ fn telemetry_knows_every_adapter_once() {
                        \"a\"\n[[routes]]\nhostname = \"b\"",
     )
     .config;
-    let adapters = Plan::new(&config).unwrap().telemetry(&config).adapters;
+    let adapters = Plan::new(&config, Trust::default())
+        .unwrap()
+        .telemetry(&config)
+        .adapters;
     let expected = [
         (AdapterName::Status, AdapterType::Target),
         (AdapterName::Authentication, AdapterType::Mojang),

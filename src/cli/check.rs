@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::app::{self, Failure, Plan};
 use crate::config;
+use crate::tls::Trust;
 
 /// What the configuration does.
 ///
@@ -14,7 +15,7 @@ use crate::config;
 pub(super) fn report(named: Option<&Path>) -> Result<String, Failure> {
     let loaded = config::load(named).map_err(Failure::Config)?;
     let config = &loaded.config;
-    Plan::new(config)?;
+    Plan::new(config, Trust::new(&config.tls.authorities))?;
     let mut text = format!("{}: no problems\n", loaded.source);
     for address in &config.addresses {
         let _ = writeln!(text, "Listens on {address}");

@@ -11,6 +11,7 @@ use passage_shards::route::{Discovery, Pattern, ProxyVersion, Route, StatusSourc
 
 use crate::app::{Failure, Plan};
 use crate::config::{self, Authentication, Status};
+use crate::tls::Trust;
 
 /// The steps of a ping and of a login.
 ///
@@ -19,7 +20,7 @@ use crate::config::{self, Authentication, Status};
 /// What is wrong with the configuration.
 pub(super) fn report(named: Option<&Path>, host: &str, protocol: Option<i32>) -> Result<String, Failure> {
     let loaded = config::load(named).map_err(Failure::Config)?;
-    let plan = Plan::new(&loaded.config)?;
+    let plan = Plan::new(&loaded.config, Trust::new(&loaded.config.tls.authorities))?;
     let table = plan.table()?;
     let query = RouteQuery {
         hostname: normalise(host),

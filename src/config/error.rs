@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::typed::Sentry;
+use super::typed::{Sentry, Tls};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     all: Vec<Problem>,
-    sentry: Option<Box<Sentry>>,
+    sentry: Option<Box<(Sentry, Tls)>>,
 }
 
 impl Problems {
@@ -94,17 +94,18 @@ impl Problems {
         &self.all
     }
 
-    /// Where they can be reported: `[sentry]`, if that much of the configuration could be read.
+    /// Where they can be reported, and who is trusted there: `[sentry]` and `[tls]`, if that much of the
+    /// configuration could be read.
     #[must_use]
-    pub fn sentry(&self) -> Option<&Sentry> {
-        self.sentry.as_deref()
+    pub fn sentry(&self) -> Option<(&Sentry, &Tls)> {
+        self.sentry.as_deref().map(|(sentry, tls)| (sentry, tls))
     }
 
     /// The same problems, with where to report them.
     #[must_use]
-    pub(super) fn with_sentry(self, sentry: Sentry) -> Self {
+    pub(super) fn with_sentry(self, sentry: Sentry, tls: Tls) -> Self {
         Self {
-            sentry: Some(Box::new(sentry)),
+            sentry: Some(Box::new((sentry, tls))),
             ..self
         }
     }

@@ -269,7 +269,7 @@ fn problems_know_where_they_can_be_reported_even_if_the_file_makes_no_sense() {
     let dsn = "https://hunter2@sentry.example.net/1";
     let reported_to = |text: &str, variables: &[(&str, &str)]| {
         let problems = read(text, variables).unwrap_err();
-        let sentry = problems.sentry().filter(|sentry| sentry.enabled)?;
+        let (sentry, _) = problems.sentry().filter(|(sentry, _)| sentry.enabled)?;
         Some(sentry.address.as_ref()?.expose().to_owned())
     };
     let text = format!("timeout = -1\n[sentry]\naddress = \"{dsn}\"\n");
@@ -324,6 +324,7 @@ const COMBINATIONS: &[(&str, &str)] = &[
     ),
     ("[rate_limiter]\nlimit = 1\nsize = 1", "rate_limiter.size"),
     ("[otel]\nmetrics_token = \"x\"", "otel.metrics_token"),
+    ("[tls]\nca_file = \"/nowhere/ca.pem\"", "tls.ca_file"),
     (
         "[otel]\nmetrics_endpoint = \"collector:4318\"",
         "otel.metrics_endpoint",

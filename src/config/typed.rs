@@ -10,6 +10,7 @@ mod observability;
 mod route;
 mod secret;
 mod status;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use route::{CATCH_ALL, Route};
 pub(super) use secret::from_file as secret_from_file;
 pub use secret::{SECRET_BYTES_MIN, Secret};
 pub use status::Status;
+pub use tls::Tls;
 
 use super::section::Section;
 use super::value::{integer, list, parsed, seconds};
@@ -54,6 +56,8 @@ pub struct Config {
     pub rate_limit: Option<RateLimit>,
     /// `[proxy_protocol]`, if it is enabled.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// `[tls]`.
+    pub tls: Tls,
     /// `[otel]`.
     pub otel: Otel,
     /// `[sentry]`.
@@ -94,6 +98,7 @@ pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
         bounds: root.table("limits", network::bounds),
         rate_limit: root.table("rate_limiter", network::rate_limit),
         proxy_protocol: root.table("proxy_protocol", network::proxy_protocol),
+        tls: tls(root),
         otel: root.table("otel", observability::otel),
         sentry: sentry(root),
         admin: root.table("admin", observability::admin),
@@ -110,6 +115,11 @@ pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
 /// Reads `[sentry]` alone.
 pub(super) fn sentry(root: &Section<'_>) -> Sentry {
     root.table("sentry", observability::sentry)
+}
+
+/// Reads `[tls]` alone.
+pub(super) fn tls(root: &Section<'_>) -> Tls {
+    root.table("tls", tls::read)
 }
 
 fn addresses(root: &Section<'_>) -> Vec<SocketAddr> {

@@ -8,7 +8,6 @@ pub(crate) mod receiver;
 
 use std::fmt;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -16,11 +15,11 @@ use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message;
 use ureq::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
 pub(crate) use self::complaints::Complaints;
 use super::{Endpoint, Signal, StartError};
+use crate::tls::{self, Trust};
 
 /// Longest time to look the collector's name up.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -118,7 +117,7 @@ impl fmt::Display for PostError {
                     write!(f, ": {text}")
                 }
             }
-            Self::Transport(cause) => write!(f, "no answer: {cause}"),
+            Self::Transport(cause) => write!(f, "no answer: {cause}{}", tls::hint(cause)),
         }
     }
 }
@@ -144,7 +143,7 @@ impl Client {
         };
         Ok(Self {
             signal,
-            agent: agent(),
+            agent: agent(&endpoint.trust),
             url,
             authorization,
         })
@@ -200,14 +199,9 @@ impl Client {
 
 /// Posts without ever waiting for a collector longer than our bounds, and without following it elsewhere.
 #[must_use]
-pub(crate) fn agent() -> Agent {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
+pub(crate) fn agent(trust: &Trust) -> Agent {
     let config = Agent::config_builder()
-        .tls_config(tls)
+        .tls_config(trust.for_ureq())
         .http_status_as_error(false)
         .max_redirects(0)
         .max_idle_connections(1)

@@ -28,6 +28,7 @@ use self::courier::Courier;
 use self::quota::Quota;
 use self::report::{Details, Kind, Report};
 use crate::telemetry::Token;
+use crate::tls::Trust;
 
 /// Most reports that wait to be posted.
 const REPORTS_MAX: usize = 64;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub debug: bool,
     /// Whether events say who and where: player name and UUID, IP address, target.
     pub send_pii: bool,
+    /// Who has to have certified Sentry.
+    pub trust: Trust,
 }
 
 /// Why reporting could not start.

@@ -11,6 +11,7 @@ use super::*;
 
 mod faults;
 mod series;
+mod tls;
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -22,6 +23,7 @@ fn settings(url: String) -> Settings {
         metrics: Some(Endpoint {
             url,
             token: Some(Token::new("dXNlcjpwYXNz")),
+            trust: Trust::default(),
         }),
         traces: None,
         metrics_interval: INTERVAL,
@@ -232,7 +234,15 @@ fn a_collector_that_asks_for_it_is_left_alone() {
 fn an_endpoint_that_does_not_speak_tls_is_an_error_and_no_panic() {
     let receiver = Receiver::start(Mode::Up);
     let url = receiver.url().replace("http:", "https:");
-    let client = Client::new(Signal::Metrics, &Endpoint { url, token: None }).unwrap();
+    let client = Client::new(
+        Signal::Metrics,
+        &Endpoint {
+            url,
+            token: None,
+            trust: Trust::default(),
+        },
+    )
+    .unwrap();
     let error = client.post(b"", Duration::from_secs(2)).unwrap_err();
     assert!(
         error.is_passing() && error.to_string().starts_with("no answer: "),
@@ -355,6 +365,7 @@ fn an_endpoint_that_is_none_is_refused_with_the_reason() {
         &Endpoint {
             url: url.into(),
             token: None,
+            trust: Trust::default(),
         },
     ) {
         Err(error) => error.to_string(),
@@ -369,6 +380,7 @@ fn an_endpoint_that_is_none_is_refused_with_the_reason() {
         &Endpoint {
             url: "http://otlp.example.net".into(),
             token: token.clone(),
+            trust: Trust::default(),
         },
     )
     .unwrap_err();
@@ -384,6 +396,7 @@ fn a_log_line_about_the_endpoint_has_no_secrets() {
         &Endpoint {
             url: url.into(),
             token: Some(Token::new("c2VjcmV0")),
+            trust: Trust::default(),
         },
     )
     .unwrap();

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread;
 
 use passage_proto::identity::{Claim, SharedSecret};
@@ -9,6 +10,7 @@ use passage_proto::question::ClientInfo;
 use uuid::Uuid;
 
 use super::*;
+use crate::tls::authority::Authority;
 
 const STEVE: &str = r#"{"id":"069a79f444e94726a5befca90e38aaf5","name":"Steve","properties":[
     {"name":"textures","value":"abc","signature":"def"}],"profileActions":[]}"#;
@@ -61,12 +63,16 @@ fn answer(status: &str, body: &str) -> String {
 }
 
 fn mojang(url: &str) -> Mojang {
-    Mojang::new(config::Mojang {
+    Mojang::new(settings(url), &Trust::default())
+}
+
+fn settings(url: &str) -> config::Mojang {
+    config::Mojang {
         url: url.to_owned(),
         timeout: Duration::from_secs(5),
         concurrency: 2,
         prevent_proxy_connections: false,
-    })
+    }
 }
 
 fn query(name: &str) -> AuthenticateQuery {
@@ -242,9 +248,9 @@ fn asks_for_no_name_that_no_account_can_have() {
 #[test]
 fn asks_on_one_connection_with_name_hash_and_address() {
     let (base, server) = serve(vec![answer("200 OK", STEVE); 3]);
-    let mut settings = mojang(&base).settings;
+    let mut settings = settings(&base);
     settings.prevent_proxy_connections = true;
-    let mojang = Mojang::new(settings);
+    let mojang = Mojang::new(settings, &Trust::default());
     for _ in 0..3 {
         mojang.authenticate(&query("Steve"), soon()).unwrap();
     }
@@ -257,4 +263,39 @@ fn asks_on_one_connection_with_name_hash_and_address() {
         .collect();
     assert_eq!(plain, vec![expected; 3]);
     assert_eq!(connections, 1);
+}
+
+#[test]
+fn a_session_server_that_the_own_authority_has_certified_is_asked_and_no_other() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let config = authority.server();
+    let server = thread::spawn(move || {
+        let mut requests = Vec::new();
+        while requests.is_empty() {
+            let (stream, _) = listener.accept().unwrap();
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut reader = BufReader::new(rustls::StreamOwned::new(connection, stream));
+            if let Some(request) = read_request(&mut reader) {
+                reader
+                    .get_mut()
+                    .write_all(answer("200 OK", STEVE).as_bytes())
+                    .unwrap();
+                requests.push(request);
+            }
+        }
+        requests
+    });
+    let suspicious = Mojang::new(settings(&url), &Trust::default());
+    let refusal = suspicious.authenticate(&query("Steve"), soon()).unwrap_err();
+    assert_eq!(refusal.cause, AskError::Unreachable);
+    let mojang = Mojang::new(settings(&url), &authority.trust());
+    let profile = mojang.authenticate(&query("Steve"), soon()).unwrap();
+    assert_eq!(profile.name, "Steve");
+    let requests = server.join().unwrap();
+    assert!(
+        requests[0].starts_with("GET /session/minecraft/hasJoined?"),
+        "{requests:?}"
+    );
 }

@@ -14,6 +14,7 @@ use super::*;
 use crate::cli::top::samples::{self, Sample};
 use crate::telemetry::otlp::receiver::{Mode, Receiver, numbers, total, whole};
 use crate::telemetry::{Endpoint, Flush, Settings, start};
+use crate::tls::Trust;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -25,7 +26,11 @@ struct Process {
 
 fn process(metrics: Option<String>) -> Process {
     let settings = Settings {
-        metrics: metrics.map(|url| Endpoint { url, token: None }),
+        metrics: metrics.map(|url| Endpoint {
+            url,
+            token: None,
+            trust: Trust::default(),
+        }),
         traces: None,
         metrics_interval: Duration::from_secs(1),
         histograms: crate::telemetry::Shape::Explicit,

@@ -17,6 +17,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric, NumberDataPoint};
 use prost::Message;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::telemetry::Signal;
 
@@ -58,6 +59,23 @@ impl Receiver {
 
     /// Starts on a listener.
     pub(crate) fn start_on(listener: TcpListener, mode: Mode) -> Self {
+        Self::serve(listener, mode, serve)
+    }
+
+    /// Starts at a free port of the loopback, behind TLS.
+    pub(crate) fn start_tls(mode: Mode, config: Arc<ServerConfig>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve(listener, mode, move |stream, state| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(StreamOwned::new(connection, stream), state);
+        })
+    }
+
+    fn serve(
+        listener: TcpListener,
+        mode: Mode,
+        serve: impl Fn(TcpStream, &Mutex<State>) + Send + Sync + 'static,
+    ) -> Self {
         let state = State {
             mode,
             taken: Vec::new(),
@@ -67,9 +85,10 @@ impl Receiver {
         let state = Arc::new(Mutex::new(state));
         let address = listener.local_addr().unwrap();
         let shared = Arc::clone(&state);
+        let serve = Arc::new(serve);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&shared);
+                let (serve, shared) = (Arc::clone(&serve), Arc::clone(&shared));
                 thread::spawn(move || serve(stream, &shared));
             }
         });
@@ -137,8 +156,8 @@ impl Receiver {
     }
 }
 
-fn serve(mut stream: TcpStream, state: &Mutex<State>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+fn serve(stream: impl Read + Write, state: &Mutex<State>) {
+    let mut reader = BufReader::new(stream);
     while let Some((head, body)) = read_request(&mut reader) {
         let mode = {
             let mut state = state.lock().unwrap();
@@ -146,11 +165,12 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             state.heads.push(head.clone());
             state.mode
         };
+        let stream = reader.get_mut();
         match mode {
             Mode::Up => {}
             Mode::Slow(time) => thread::park_timeout(time),
             Mode::Hang => {
-                let _ = reader.read(&mut [0]);
+                let _ = stream.read(&mut [0]);
                 return;
             }
             Mode::Status(status, retry_after) => {
@@ -199,7 +219,7 @@ fn answer(mode: Mode) -> ExportMetricsServiceResponse {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
     let mut head = String::new();
     loop {
         let mut line = String::new();

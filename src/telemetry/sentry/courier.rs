@@ -15,6 +15,7 @@ use ureq::http::{HeaderMap, header};
 use super::report::{Details, Kind, Report};
 use super::{Note, Quotas, Settings};
 use crate::telemetry::otlp;
+use crate::tls;
 
 /// Longest time for a post.
 const POST: Duration = Duration::from_secs(5);
@@ -71,7 +72,7 @@ impl Courier {
             stop,
             quotas,
             client: Client::with_options(options),
-            agent: otlp::agent(),
+            agent: otlp::agent(&settings.trust),
             url: dsn.envelope_api_url().to_string(),
             authorization: dsn
                 .to_auth(Some(concat!("passage/", env!("CARGO_PKG_VERSION"))))
@@ -183,7 +184,7 @@ impl Courier {
         let mut response = match answer {
             Ok(response) => response,
             Err(cause) => {
-                self.warn(&format!("no answer: {cause}"));
+                self.warn(&format!("no answer: {cause}{}", tls::hint(&cause)));
                 return false;
             }
         };

@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 use crate::telemetry::otlp::receiver::{Mode, Receiver as Server};
+use crate::tls::authority::Authority;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
@@ -23,6 +24,7 @@ fn settings(address: &str) -> Settings {
         environment: "production".into(),
         debug: false,
         send_pii: true,
+        trust: Trust::default(),
     }
 }
 
@@ -80,6 +82,21 @@ fn an_adapter_error() {
         error_type = "timed_out",
         "An adapter failed"
     );
+}
+
+#[test]
+fn a_sentry_that_the_own_authority_has_certified_is_reported_to() {
+    let authority = Authority::new();
+    let server = Server::start_tls(Mode::Up, authority.server());
+    let reports = start(Settings {
+        address: Token::new(format!("https://publickey@{}/42", server.address)),
+        trust: authority.trust(),
+        ..settings("")
+    });
+    let reports = reports.unwrap();
+    on_a_shard(&reports, a_target_failure);
+    assert!(reports.shutdown(soon()));
+    assert_eq!(events(&server).len(), 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use passage_shards::trace::{Options, Span, SpanName, Value};
 use super::*;
 use crate::telemetry::Token;
 use crate::telemetry::otlp::receiver::{Mode, Receiver as Collector, attributes};
+use crate::tls::Trust;
 
 const AGE: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -19,6 +20,7 @@ fn settings(url: String) -> Settings {
         endpoint: Endpoint {
             url,
             token: Some(Token::new("dXNlcjpwYXNz")),
+            trust: Trust::default(),
         },
         options: Options {
             sample_rate: 1.0,

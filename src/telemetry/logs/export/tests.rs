@@ -13,6 +13,7 @@ use super::super::writer::LINES_MAX;
 use super::*;
 use crate::telemetry::Token;
 use crate::telemetry::otlp::receiver::{Mode, Receiver as Collector, attributes};
+use crate::tls::Trust;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
@@ -22,6 +23,7 @@ fn start_at(collector: &Collector) -> Export {
     let endpoint = Endpoint {
         url: format!("http://{}/v1/logs", collector.address),
         token: Some(Token::new("dXNlcjpwYXNzd29yZA==")),
+        trust: Trust::default(),
     };
     Export::start(&endpoint, "production").unwrap()
 }
