@@ -13,6 +13,7 @@ use passage_proto::question::{AskError, Target};
 use crate::ask::{RemoteAnswer, RemoteQuestion};
 use crate::engine::Socket;
 use crate::shard::{Bell, Shard};
+use crate::trace::TraceParent;
 
 /// Addresses of one name that are tried at most.
 const ADDRESSES_MAX: usize = 8;
@@ -42,13 +43,18 @@ impl DialError {
     }
 }
 
-/// Connects to a target.
+/// Connects to a target. `trace` is what the search for its address is a part of.
 ///
 /// # Errors
 ///
 /// What went wrong last.
-pub(crate) async fn dial(shard: &Shard, target: &Target, deadline: Instant) -> Result<Socket, DialError> {
-    let addresses = resolve(shard, target, deadline).await?;
+pub(crate) async fn dial(
+    shard: &Shard,
+    target: &Target,
+    deadline: Instant,
+    trace: Option<TraceParent>,
+) -> Result<Socket, DialError> {
+    let addresses = resolve(shard, target, deadline, trace).await?;
     let count = addresses.len().min(ADDRESSES_MAX);
     let mut last = DialError::NoAddress;
     for (tried, address) in addresses.into_iter().take(count).enumerate() {
@@ -69,7 +75,12 @@ pub(crate) async fn dial(shard: &Shard, target: &Target, deadline: Instant) -> R
     Err(last)
 }
 
-async fn resolve(shard: &Shard, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, DialError> {
+async fn resolve(
+    shard: &Shard,
+    target: &Target,
+    deadline: Instant,
+    trace: Option<TraceParent>,
+) -> Result<Vec<SocketAddr>, DialError> {
     if let Some(ip) = ip_literal(&target.host) {
         return Ok(vec![SocketAddr::new(ip, target.port)]);
     }
@@ -81,7 +92,7 @@ async fn resolve(shard: &Shard, target: &Target, deadline: Instant) -> Result<Ve
     };
     let pending = shard
         .desk
-        .ask(question, deadline, None, Box::new(move || ring.ring()))
+        .ask(question, deadline, trace, Box::new(move || ring.ring()))
         .map_err(DialError::Resolve)?;
     future::or(answered.rung(), shard.engine.sleep_until(deadline)).await;
     match pending.take() {

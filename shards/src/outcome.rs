@@ -228,6 +228,12 @@ impl Record {
         Some(self.trace.as_ref()?.parent_of_next())
     }
 
+    /// The trace and its innermost open span, if the connection is traced: what is asked elsewhere belongs to
+    /// them.
+    pub(crate) fn innermost(&self) -> Option<TraceParent> {
+        Some(self.trace.as_ref()?.innermost())
+    }
+
     /// What a duration of this connection is shown with, if it is traced.
     pub(crate) fn exemplar(&self, took: Duration) -> Option<Exemplar> {
         Some(self.trace.as_ref()?.exemplar(took))

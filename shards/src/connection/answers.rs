@@ -234,12 +234,12 @@ impl Connection {
         let (adapter, kind) = match &route.authentication {
             Authentication::Disabled => {
                 let profile = unverified(&query);
-                self.authenticated_by(AdapterType::Disabled, began, None);
+                self.authenticated_by(AdapterType::Disabled, began);
                 return Some(Answer::Profile(Ok(profile)));
             }
             Authentication::Fixed(profile) => {
                 let profile = profile.clone();
-                self.authenticated_by(AdapterType::Fixed, began, None);
+                self.authenticated_by(AdapterType::Fixed, began);
                 return Some(Answer::Profile(Ok(profile)));
             }
             Authentication::Remote { adapter, .. } => (adapter.adapter, adapter.kind),
@@ -248,15 +248,16 @@ impl Connection {
         let deadline = now + self.shard.terms.limits.step;
         let notifier = self.socket.notifier();
         let question = RemoteQuestion::Authenticate { adapter, query };
+        if let Some(trace) = self.record.trace() {
+            trace.open(SpanName::Authentication, vec![by(kind)]);
+        }
+        let trace = self.record.innermost();
         match self
             .shard
             .desk
-            .ask(question, deadline, None, Box::new(move || notifier.notify()))
+            .ask(question, deadline, trace, Box::new(move || notifier.notify()))
         {
             Ok(pending) => {
-                if let Some(trace) = self.record.trace() {
-                    trace.open(SpanName::Authentication, vec![by(kind)]);
-                }
                 self.errand = Some(Errand::Authentication {
                     pending,
                     kind,
@@ -266,7 +267,10 @@ impl Connection {
                 None
             }
             Err(cause) => {
-                self.authenticated_by(kind, began, Some(cause));
+                self.count_adapter(AdapterName::Authentication, kind, began, Some(cause));
+                if let Some(trace) = self.record.trace() {
+                    trace.close(SpanName::Authentication, Some(describe(cause)));
+                }
                 if cause == AskError::Overloaded {
                     self.shard.count(|meter| meter.shed(Bound::ControlQueue));
                 }
@@ -292,15 +296,10 @@ impl Connection {
     }
 
     /// An authentication was answered without an errand.
-    fn authenticated_by(&mut self, kind: AdapterType, began: Instant, error: Option<AskError>) {
-        self.count_adapter(AdapterName::Authentication, kind, began, error);
+    fn authenticated_by(&mut self, kind: AdapterType, began: Instant) {
+        self.count_adapter(AdapterName::Authentication, kind, began, None);
         if let Some(trace) = self.record.trace() {
-            trace.add(
-                SpanName::Authentication,
-                began,
-                vec![by(kind)],
-                error.map(describe),
-            );
+            trace.add(SpanName::Authentication, began, vec![by(kind)], None);
         }
     }
 }

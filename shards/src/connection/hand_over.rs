@@ -20,7 +20,7 @@ impl Connection {
     /// Dials the target and starts the relay. The session's memory is free when this returns.
     pub(super) async fn hand_over(self, handoff: Box<Handoff>) {
         let deadline = self.shard.engine.now() + self.shard.terms.limits.dial;
-        let target = match dial(&self.shard, &handoff.target, deadline).await {
+        let target = match dial(&self.shard, &handoff.target, deadline, self.record.innermost()).await {
             Ok(target) => target,
             Err(error) => return self.apologise(&handoff, &error).await,
         };

@@ -48,6 +48,7 @@ struct Who {
 /// A span that has not ended.
 #[derive(Debug)]
 struct Open {
+    id: SpanId,
     name: SpanName,
     began: Instant,
     attributes: Vec<(&'static str, Value)>,
@@ -99,6 +100,15 @@ impl Trace {
         }
     }
 
+    /// What work elsewhere is a part of that is done for this connection now: the span opened last, the
+    /// connection itself if none is open.
+    pub(crate) fn innermost(&self) -> TraceParent {
+        TraceParent {
+            span: self.open.last().map_or(self.root, |open| open.id),
+            ..self.parent_of_next()
+        }
+    }
+
     /// What a duration that belongs to this connection is shown with.
     pub(crate) fn exemplar(&self, took: Duration) -> Exemplar {
         Exemplar {
@@ -128,6 +138,7 @@ impl Trace {
     pub fn open(&mut self, name: SpanName, attributes: Vec<(&'static str, Value)>) {
         if self.open.len() + self.finished.len() < SPANS_MAX {
             self.open.push(Open {
+                id: self.tracer.span_id(),
                 name,
                 began: Instant::now(),
                 attributes,
@@ -139,7 +150,7 @@ impl Trace {
     pub fn close(&mut self, name: SpanName, error: Option<String>) {
         if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
             let open = self.open.remove(at);
-            self.add(open.name, open.began, open.attributes, error);
+            self.end(open, error);
         }
     }
 
@@ -151,19 +162,16 @@ impl Trace {
         attributes: Vec<(&'static str, Value)>,
         error: Option<String>,
     ) {
-        if self.finished.len() >= SPANS_MAX {
-            return;
-        }
-        let span = Span {
-            id: self.tracer.span_id(),
-            parent: Some(self.root),
-            name,
-            began: self.clock.tell(began),
-            ended: self.clock.tell(Instant::now()),
-            attributes,
+        let id = self.tracer.span_id();
+        self.end(
+            Open {
+                id,
+                name,
+                began,
+                attributes,
+            },
             error,
-        };
-        self.finished.push(span);
+        );
     }
 
     /// Ends all work but the connection itself and hands it over: the rest may take hours.
@@ -202,8 +210,24 @@ impl Trace {
 
     fn close_all(&mut self, error: Option<&str>) {
         for open in std::mem::take(&mut self.open) {
-            self.add(open.name, open.began, open.attributes, error.map(str::to_owned));
+            self.end(open, error.map(str::to_owned));
         }
+    }
+
+    fn end(&mut self, work: Open, error: Option<String>) {
+        if self.finished.len() >= SPANS_MAX {
+            return;
+        }
+        let span = Span {
+            id: work.id,
+            parent: Some(self.root),
+            name: work.name,
+            began: self.clock.tell(work.began),
+            ended: self.clock.tell(Instant::now()),
+            attributes: work.attributes,
+            error,
+        };
+        self.finished.push(span);
     }
 }
 

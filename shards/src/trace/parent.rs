@@ -1,13 +1,14 @@
-//! The trace that a player's last server was in, as W3C Trace Context writes it.
+//! The trace that work is a part of, and the span it belongs to, as W3C Trace Context writes them.
 
 use super::{SpanId, TraceId};
 
-/// A `traceparent` of version 00.
+/// A `traceparent` of version 00: what a player brings along from the last server, what a question takes to
+/// the control thread, what a request takes to another service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
-    /// The trace.
+    /// The trace; never all zeros.
     pub trace: TraceId,
-    /// The span that goes on here.
+    /// The span that goes on there; never all zeros.
     pub span: SpanId,
     /// Whether the trace is recorded.
     pub is_sampled: bool,
@@ -40,13 +41,13 @@ impl TraceParent {
         })
     }
 
-    /// The trace, as log lines show it.
+    /// The trace, as log lines show it: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.trace))
     }
 
-    /// The span, as log lines show it.
+    /// The span, as log lines show it: 16 hexadecimal digits.
     #[must_use]
     pub fn span_id(&self) -> String {
         format!("{:016x}", u64::from_be_bytes(self.span))

@@ -9,7 +9,7 @@ use super::client::{
     Client, Fields, LOGIN, MODERN, STATUS, Server, handshake, login_start, packet, prefixed, status_request,
 };
 use super::world::{HOST, Plan, World, relay_route, route, target};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, unbounded};
 use passage_proto::cookie::SessionCookie;
 use passage_shards::route::Route;
 use passage_shards::trace::{Finished, Options, Outlet, Seed, Span, SpanName, TraceId, Value};
@@ -31,6 +31,11 @@ fn traced(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, Join
 }
 
 fn observed(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, Receiver<Finished>) {
+    let (plan, spans) = observing(routes, sample_rate, per_second);
+    (plan.start(), spans)
+}
+
+fn observing(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (Plan, Receiver<Finished>) {
     let per_second = NonZeroU32::new(per_second).unwrap();
     let options = Options {
         sample_rate,
@@ -38,7 +43,7 @@ fn observed(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, Re
     };
     let (outlet, spans) = Outlet::new(options, Seed([1, 2, 3, 4]));
     let plan = Plan::new(routes).with(|blueprint| blueprint.traces = Some(outlet));
-    (plan.start(), spans)
+    (plan, spans)
 }
 
 fn hub(name: &str) -> Route {
@@ -230,6 +235,32 @@ fn what_went_wrong_is_said_where_it_did() {
         root(&trace).error.as_ref().unwrap().starts_with("fault ("),
         "{trace:?}"
     );
+}
+
+#[test]
+fn a_question_is_a_part_of_the_span_that_asks_it() {
+    let nameless = || relay_route("*", &[target("dead", "dead.example.net", 1)]);
+    for rate in [0.0, 1.0] {
+        let (plan, spans) = observing(vec![nameless()], rate, 1_000);
+        let (sender, asked) = unbounded();
+        // A question that is dropped has failed.
+        let world = plan
+            .control(move |asked| sender.send(asked.trace).unwrap())
+            .start();
+        let mut client = Client::connect(world.address);
+        client.send(&[handshake(MODERN, HOST, LOGIN), login_start("Alice")].concat());
+        client.expect(0);
+        client.closed();
+        world.end();
+        let parent = asked.recv().unwrap();
+        let finished = spans.try_recv().ok();
+        assert_eq!((parent.is_some(), finished.is_some()), (rate > 0.0, rate > 0.0));
+        if let (Some(parent), Some(finished)) = (parent, finished) {
+            let connects = named(&finished.spans, SpanName::TargetConnection);
+            assert_eq!((parent.trace, parent.span), (finished.trace, connects.id));
+            assert!(parent.is_sampled);
+        }
+    }
 }
 
 #[test]
