@@ -23,6 +23,7 @@ use crate::config::{self, Config, Loaded};
 use crate::control::{self, Control};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::sentry::Reports;
+use crate::telemetry::spans::Recorder;
 use crate::telemetry::{self, Telemetry, logs};
 use crate::tls::Trust;
 
@@ -60,11 +61,13 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     let otel = &loaded.config.otel;
     let collector = otel.logs.as_ref().map(|logs| plan::endpoint(logs, &trust));
     let collector = collector.as_ref().map(|endpoint| (endpoint, &*otel.environment));
-    let logs = logs::init(reports.as_ref(), collector).map_err(Failure::Logs)?;
+    let recorder = Recorder::default();
+    let traced = otel.traces.as_ref().map(|_| &recorder);
+    let logs = logs::init(reports.as_ref(), collector, traced).map_err(Failure::Logs)?;
     if let Some(reports) = &reports {
         reports.watch_panics();
     }
-    let result = run_logged(&loaded, trust, reports.as_ref());
+    let result = run_logged(&loaded, trust, reports.as_ref(), recorder);
     if let Err(failure) = &result {
         tracing::error!("{failure}");
         reports::failed(failure);
@@ -80,7 +83,12 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     result
 }
 
-fn run_logged(loaded: &Loaded, trust: Trust, reports: Option<&Reports>) -> Result<(), Failure> {
+fn run_logged(
+    loaded: &Loaded,
+    trust: Trust,
+    reports: Option<&Reports>,
+    recorder: Recorder,
+) -> Result<(), Failure> {
     // Signals are caught before anything listens, so that one that comes during the start drains as well.
     let signals = catch_signals()?;
     let config = &loaded.config;
@@ -88,7 +96,7 @@ fn run_logged(loaded: &Loaded, trust: Trust, reports: Option<&Reports>) -> Resul
     announce::untrusted(&trust);
     raise_file_limit(config);
     let plan = Plan::new(config, trust)?;
-    let running = Running::start(config, plan)?;
+    let running = Running::start(config, plan, recorder)?;
     announce::started(loaded, &running.shards, running.admin.as_ref());
     let cause = running.wait(&signals);
     running.end(config, cause, &signals, reports)
@@ -111,14 +119,15 @@ enum Cause {
 }
 
 impl Running {
-    fn start(config: &Config, plan: Plan) -> Result<Self, Failure> {
+    fn start(config: &Config, plan: Plan, recorder: Recorder) -> Result<Self, Failure> {
         let listener = config
             .admin
             .address
             .map(admin::bind)
             .transpose()
             .map_err(Failure::Admin)?;
-        let (telemetry, outlets) = telemetry::start(plan.telemetry(config)).map_err(Failure::Telemetry)?;
+        let (telemetry, outlets) =
+            telemetry::start(plan.telemetry(config, recorder)).map_err(Failure::Telemetry)?;
         telemetry.targets_discovered(plan.targets());
         let admin = listener.map(|listener| Admin::start(listener, &telemetry));
         let admin = admin.transpose().map_err(Failure::Admin)?;

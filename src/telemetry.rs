@@ -14,6 +14,7 @@ pub mod logs;
 pub(crate) mod otlp;
 mod scrape;
 pub mod sentry;
+pub mod spans;
 pub mod traces;
 mod worker;
 
@@ -198,8 +199,8 @@ pub fn start(settings: Settings) -> Result<(Telemetry, Outlets), StartError> {
     let resource = otlp::message::resource(&settings.environment);
     let (traces, spans) = match &settings.traces {
         None => (None, None),
-        Some(settings) => {
-            let (traces, spans) = traces::start(settings, &resource)?;
+        Some(traces) => {
+            let (traces, spans) = traces::start(traces, &settings.environment)?;
             (Some(traces), Some(spans))
         }
     };

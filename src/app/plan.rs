@@ -19,6 +19,7 @@ use crate::adapters::Authenticator;
 use crate::adapters::mojang::Mojang;
 use crate::config::{self, Config};
 use crate::localization::Words;
+use crate::telemetry::spans::Recorder;
 use crate::telemetry::{self, Outlets};
 use crate::tls::Trust;
 
@@ -92,7 +93,7 @@ impl Plan {
             .len()
     }
 
-    pub(super) fn telemetry(&self, config: &Config) -> telemetry::Settings {
+    pub(super) fn telemetry(&self, config: &Config, recorder: Recorder) -> telemetry::Settings {
         let otel = &config.otel;
         telemetry::Settings {
             metrics: otel
@@ -105,6 +106,7 @@ impl Plan {
                     sample_rate: otel.traces_sample_rate,
                     per_second: otel.traces_per_second,
                 },
+                recorder,
             }),
             metrics_interval: otel.metrics_interval,
             histograms: if otel.exponential_histograms {

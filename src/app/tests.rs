@@ -8,6 +8,7 @@ use passage_shards::route::Authentication;
 
 use super::*;
 use crate::telemetry::otlp::receiver::{Mode, Receiver as Server};
+use crate::telemetry::spans::Recorder;
 
 fn load(text: &str) -> Loaded {
     let directory = tempfile::tempdir().unwrap();
@@ -114,7 +115,7 @@ fn telemetry_knows_every_adapter_once() {
     .config;
     let adapters = Plan::new(&config, Trust::default())
         .unwrap()
-        .telemetry(&config)
+        .telemetry(&config, Recorder::default())
         .adapters;
     let expected = [
         (AdapterName::Status, AdapterType::Target),

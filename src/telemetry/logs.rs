@@ -28,6 +28,7 @@ use line::LineLayer;
 use writer::Queue;
 
 use super::sentry::Reports;
+use super::spans::Recorder;
 use super::{Endpoint, StartError};
 
 /// What a line looks like.
@@ -97,12 +98,17 @@ pub struct Logs {
 
 /// Makes `tracing` events of all threads come out on standard output: in human-readable form on a terminal,
 /// as JSON otherwise. The filter is that of `RUST_LOG`, or `info`. Events that are reports go to `reports`
-/// instead. All lines go to the collector too if there is one: its endpoint and the environment.
+/// instead. All lines go to the collector too if there is one: its endpoint and the environment. Spans of
+/// remote calls go to the `recorder`, whatever the filter.
 ///
 /// # Errors
 ///
 /// If `RUST_LOG` has a directive that cannot be read, or logging cannot start.
-pub fn init(reports: Option<&Reports>, collector: Option<(&Endpoint, &str)>) -> Result<Logs, InitError> {
+pub fn init(
+    reports: Option<&Reports>,
+    collector: Option<(&Endpoint, &str)>,
+    recorder: Option<&Recorder>,
+) -> Result<Logs, InitError> {
     let filter = match env::var("RUST_LOG") {
         Ok(directives) => filter(&directives)?,
         Err(VarError::NotPresent) => filter("")?,
@@ -130,7 +136,8 @@ pub fn init(reports: Option<&Reports>, collector: Option<(&Endpoint, &str)>) -> 
     let lines = LineLayer::new(format, queue.clone(), export.clone());
     let subscriber = Registry::default()
         .with(lines.with_filter(filter))
-        .with(reports.map(Reports::reporter));
+        .with(reports.map(Reports::reporter))
+        .with(recorder.map(Recorder::layer));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)?;
     Ok(LOGS.get_or_init(|| Logs { queue, export }).clone())
 }

@@ -73,6 +73,8 @@ pub(crate) enum PostError {
     },
     /// There was no answer.
     Transport(Box<ureq::Error>),
+    /// It was never sent, for this reason.
+    Unsent(String),
 }
 
 impl PostError {
@@ -82,6 +84,7 @@ impl PostError {
         match self {
             Self::Status { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
             Self::Transport(_) => true,
+            Self::Unsent(_) => false,
         }
     }
 
@@ -90,7 +93,7 @@ impl PostError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
-            Self::Transport(_) => None,
+            Self::Transport(_) | Self::Unsent(_) => None,
         }
     }
 }
@@ -118,6 +121,7 @@ impl fmt::Display for PostError {
                 }
             }
             Self::Transport(cause) => write!(f, "no answer: {cause}{}", tls::hint(cause)),
+            Self::Unsent(cause) => write!(f, "it could not be sent: {cause}"),
         }
     }
 }
@@ -156,19 +160,44 @@ impl Client {
     /// If there is no answer in time, or another one than a 2xx.
     pub(crate) fn post(&self, message: &[u8], patience: Duration) -> Result<Taken, PostError> {
         let body = compress(message).map_err(|cause| PostError::Transport(Box::new(cause.into())))?;
+        let headers = [
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/x-protobuf"),
+            ),
+            (header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),
+        ];
+        self.send(&headers.into_iter().collect(), &body, patience)
+    }
+
+    /// Posts a body as it is, with headers that describe it. Where there is a token, no header takes its
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::post`].
+    pub(crate) fn send(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Taken, PostError> {
         let mut request = self
             .agent
             .post(&self.url)
             .config()
             .timeout_global(Some(patience))
-            .build()
-            .header(header::CONTENT_TYPE, "application/x-protobuf")
-            .header(header::CONTENT_ENCODING, "gzip");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
+            .build();
+        if let Some(own) = request.headers_mut() {
+            own.extend(headers.clone());
+            own.extend(
+                self.authorization
+                    .clone()
+                    .map(|token| (header::AUTHORIZATION, token)),
+            );
         }
         let mut response = request
-            .send(&body[..])
+            .send(body)
             .map_err(|cause| PostError::Transport(Box::new(cause)))?;
         let status = response.status();
         if status.is_success() {

@@ -1,13 +1,14 @@
 //! Spans on their way to the collector: in batches, one post at a time, each tried twice.
 //!
-//! Shards hand over finished spans as plain data ([`passage_shards::trace`]), which stand here for what
-//! `tracing-opentelemetry` and the processor and exporter of the OpenTelemetry SDK would do. A span of theirs
-//! costs over a microsecond on the shard even if it is sampled out, and is entered per thread; their
-//! processor does not tell how much it dropped; their exporter turns status, `Retry-After` and partial
-//! success into text. The types of `opentelemetry-proto` and the client that posts metrics do the same with
-//! exact counts.
+//! Shards hand over finished spans as plain data ([`passage_shards::trace`]): one that
+//! `tracing-opentelemetry` makes costs over a microsecond on the shard even if it is sampled out, and is
+//! entered per thread. The control side, which is in no such hurry, makes its spans with it
+//! ([`spans`](super::spans)). Here both become the same data of the OpenTelemetry SDK and go out through the
+//! exporter of `opentelemetry-otlp`. The batch processor of the SDK is not used because it does not tell how
+//! much it dropped, nor how posts ended.
 
-pub(super) mod message;
+mod courier;
+pub(super) mod data;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +18,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, bounded, never, select};
-use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::trace::SpanData;
 use passage_shards::trace::{self, Finished, Outlet, Seed};
 
+use self::courier::Courier;
 use super::otlp::{self, Client, Complaints, PostError};
+use super::spans::Recorder;
 use super::{Endpoint, Flush, Signal, StartError};
 
 /// Spans that are posted at once. A batch is sent when it has as many; it may have a trace more.
@@ -45,6 +49,8 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// Which connections are traced.
     pub options: trace::Options,
+    /// Where the control side leaves its spans.
+    pub recorder: Recorder,
 }
 
 /// The running exporter.
@@ -58,25 +64,26 @@ pub(super) struct Traces {
 /// What did not arrive since the start.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    /// Spans that were dropped after the shards had handed them over, those among them that the collector
-    /// rejected.
+    /// Spans that were dropped after the shards had handed them over or the control side had ended them,
+    /// those among them that the collector rejected.
     pub(super) spans: AtomicU64,
     /// Posts that the collector did not take.
     pub(super) exports: AtomicU64,
 }
 
-/// Starts the exporter. Each shard makes its tracer of a clone of the outlet.
+/// Starts the exporter. Each shard makes its tracer of a clone of the outlet. `environment` is told with
+/// every span.
 ///
 /// # Errors
 ///
 /// If the endpoint or the token cannot be used, or if there is no thread to be had.
-pub(super) fn start(settings: &Settings, resource: &Resource) -> Result<(Traces, Outlet), StartError> {
-    start_with(settings, resource, BATCH_AGE, RETRY_PAUSE)
+pub(super) fn start(settings: &Settings, environment: &str) -> Result<(Traces, Outlet), StartError> {
+    start_with(settings, environment, BATCH_AGE, RETRY_PAUSE)
 }
 
 fn start_with(
     settings: &Settings,
-    resource: &Resource,
+    environment: &str,
     age: Duration,
     pause: Duration,
 ) -> Result<(Traces, Outlet), StartError> {
@@ -84,12 +91,13 @@ fn start_with(
     let (outlet, arrivals) = Outlet::new(settings.options, seed()?);
     let (stop, stopped) = bounded(1);
     let (finished, done) = bounded(1);
-    let losses = Arc::<Losses>::default();
+    let losses = settings.recorder.losses();
     let exporter = Exporter {
         complaints: Complaints::new(Signal::Traces, client.endpoint()),
-        client,
-        resource: resource.clone(),
+        courier: Courier::new(client, environment)?,
+        scope: data::scope(),
         arrivals,
+        recorded: settings.recorder.spans(),
         stop: stopped,
         losses: Arc::clone(&losses),
         batch: Batch::default(),
@@ -132,10 +140,13 @@ impl Traces {
 
 /// All that the exporter's thread works with.
 struct Exporter {
-    client: Client,
-    resource: Resource,
+    courier: Courier,
+    scope: InstrumentationScope,
     complaints: Complaints,
+    /// From the shards.
     arrivals: Receiver<Finished>,
+    /// From the control side.
+    recorded: Receiver<SpanData>,
     stop: Receiver<Instant>,
     losses: Arc<Losses>,
     batch: Batch,
@@ -148,28 +159,31 @@ struct Exporter {
 /// Spans that wait for their post.
 #[derive(Default)]
 struct Batch {
-    traces: Vec<Finished>,
-    spans: usize,
+    spans: Vec<SpanData>,
     since: Option<Instant>,
 }
 
 impl Exporter {
-    /// Works until it is told to stop. While it cannot post, spans wait in the channel, and when that is full
-    /// the shards drop and count them.
+    /// Works until it is told to stop. While it cannot post, spans wait in the channels, and where one is
+    /// full they are dropped and counted.
     fn run(mut self) -> Flush {
         loop {
-            let arrivals = if self.batch.is_full() {
-                never()
+            let (arrivals, recorded) = if self.batch.is_full() {
+                (never(), never())
             } else {
-                self.arrivals.clone()
+                (self.arrivals.clone(), self.recorded.clone())
             };
             let due = self.batch.due(self.age);
             let due = due.map_or_else(never, |due| at(due.max(self.not_before)));
             select! {
                 recv(arrivals) -> finished => match finished {
-                    Ok(finished) => self.batch.add(finished),
+                    Ok(finished) => self.batch.add(data::of_shard(finished, &self.scope)),
                     // No shard is left; the word to stop follows.
                     Err(_) => self.arrivals = never(),
+                },
+                recv(recorded) -> span => match span {
+                    Ok(span) => self.batch.add([span]),
+                    Err(_) => self.recorded = never(),
                 },
                 recv(due) -> _ => if let Some(deadline) = self.export() {
                     return self.finish(deadline);
@@ -184,8 +198,7 @@ impl Exporter {
     /// Posts the batch, a second time if the first failed for a passing reason. Gives the deadline, and keeps
     /// the batch, if the word to stop came in between.
     fn export(&mut self) -> Option<Instant> {
-        let message = message::encode(&self.batch.traces, &self.resource);
-        let Err(error) = self.post(&message, otlp::POST) else {
+        let Err(error) = self.post(self.batch.spans.clone(), otlp::POST) else {
             self.batch.clear();
             return None;
         };
@@ -196,14 +209,14 @@ impl Exporter {
                 Err(RecvTimeoutError::Disconnected) => return Some(Instant::now()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.post(&message, otlp::POST).is_ok() {
+            if self.post(self.batch.spans.clone(), otlp::POST).is_ok() {
                 self.batch.clear();
                 return None;
             }
         } else {
             self.not_before = Instant::now() + error.retry_after().unwrap_or_default();
         }
-        self.lose(self.batch.spans as u64);
+        self.lose(self.batch.spans.len() as u64);
         self.batch.clear();
         None
     }
@@ -212,23 +225,18 @@ impl Exporter {
     fn finish(mut self, deadline: Instant) -> Flush {
         let mut flush = Flush::Complete;
         loop {
-            while !self.batch.is_full()
-                && let Ok(finished) = self.arrivals.try_recv()
-            {
-                self.batch.add(finished);
-            }
-            if self.batch.spans == 0 {
+            while !self.batch.is_full() && self.take() {}
+            if self.batch.spans.is_empty() {
                 return flush;
             }
-            let message = message::encode(&self.batch.traces, &self.resource);
-            if let Err(error) = self.post_before(&message, deadline) {
+            if let Err(error) = self.post_before(deadline) {
                 let pause = self.pause.max(error.retry_after().unwrap_or_default());
                 let waits = error.is_passing() && pause + EXIT_MARGIN < otlp::remaining(deadline);
                 if waits {
                     thread::park_timeout(pause);
                 }
-                if !waits || self.post_before(&message, deadline).is_err() {
-                    self.lose(self.batch.spans as u64);
+                if !waits || self.post_before(deadline).is_err() {
+                    self.lose(self.batch.spans.len() as u64);
                     flush = Flush::Failed;
                 }
             }
@@ -236,12 +244,25 @@ impl Exporter {
         }
     }
 
-    fn post_before(&mut self, message: &[u8], deadline: Instant) -> Result<(), PostError> {
-        self.post(message, otlp::remaining(deadline).saturating_sub(EXIT_MARGIN))
+    /// Takes what waits in one of the channels; `false` if nothing does.
+    fn take(&mut self) -> bool {
+        if let Ok(finished) = self.arrivals.try_recv() {
+            self.batch.add(data::of_shard(finished, &self.scope));
+        } else if let Ok(span) = self.recorded.try_recv() {
+            self.batch.add([span]);
+        } else {
+            return false;
+        }
+        true
     }
 
-    fn post(&mut self, message: &[u8], patience: Duration) -> Result<(), PostError> {
-        match self.client.post(message, patience) {
+    fn post_before(&mut self, deadline: Instant) -> Result<(), PostError> {
+        let patience = otlp::remaining(deadline).saturating_sub(EXIT_MARGIN);
+        self.post(self.batch.spans.clone(), patience)
+    }
+
+    fn post(&mut self, spans: Vec<SpanData>, patience: Duration) -> Result<(), PostError> {
+        match self.courier.post(spans, patience) {
             Ok(taken) => {
                 self.lose(taken.rejected);
                 self.complaints.taken(&taken);
@@ -261,14 +282,13 @@ impl Exporter {
 }
 
 impl Batch {
-    fn add(&mut self, finished: Finished) {
-        self.spans += finished.spans.len();
+    fn add(&mut self, spans: impl IntoIterator<Item = SpanData>) {
+        self.spans.extend(spans);
         self.since.get_or_insert_with(Instant::now);
-        self.traces.push(finished);
     }
 
     fn is_full(&self) -> bool {
-        self.spans >= BATCH_SPANS
+        self.spans.len() >= BATCH_SPANS
     }
 
     /// When it is posted; `None` while there is nothing in it.
@@ -278,7 +298,7 @@ impl Batch {
     }
 
     fn clear(&mut self) {
-        self.traces.clear();
-        (self.spans, self.since) = (0, None);
+        self.spans.clear();
+        self.since = None;
     }
 }

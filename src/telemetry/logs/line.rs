@@ -151,6 +151,10 @@ impl SpanFields {
 
 impl Sink for SpanFields {
     fn place(&mut self, key: &'static str) -> Option<&mut String> {
+        // Words to the exporter of spans.
+        if key.starts_with("otel.") {
+            return None;
+        }
         let at = match self.0.iter().position(|(known, _)| *known == key) {
             Some(at) => at,
             None if self.0.len() == FIELDS_MAX => return None,

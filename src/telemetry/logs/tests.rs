@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use passage_shards::metrics::{AdapterName, AdapterType};
+use passage_shards::trace::TraceParent;
 use serde_json::Value;
 use tracing::{debug, error, info, info_span, warn};
 
 use super::values::VALUE_BYTES_MAX;
 use super::writer::{LINES_MAX, QUEUE_BYTES_MAX};
 use super::*;
+use crate::telemetry::spans;
 
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
@@ -35,7 +38,8 @@ fn lines(format: Format, directives: &str, log: impl FnOnce()) -> Vec<String> {
     let output = Output::default();
     let queue = Queue::start(output.clone(), format, None).unwrap();
     let layer = LineLayer::new(format, queue.clone(), None).with_filter(filter(directives).unwrap());
-    tracing::subscriber::with_default(Registry::default().with(layer), log);
+    let subscriber = Registry::default().with(layer).with(Recorder::default().layer());
+    tracing::subscriber::with_default(subscriber, log);
     assert!(queue.flush(soon()));
     let bytes = output.0.lock().unwrap().clone();
     String::from_utf8(bytes)
@@ -124,6 +128,33 @@ fn a_line_has_the_shape_of_the_guide() {
         (24, "T", "Z"),
         "{timestamp}"
     );
+}
+
+#[test]
+fn a_line_of_a_remote_call_shows_its_span() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+    let mut traceparent = None;
+    let (line, keys) = json(|| {
+        let parent = TraceParent::parse(parent);
+        let call = spans::remote_call(parent.as_ref(), AdapterName::Discovery, AdapterType::Grpc);
+        let _call = call.entered();
+        traceparent = spans::traceparent();
+        warn!("it takes long");
+    });
+    let expected = [
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "adapter_name",
+        "adapter_type",
+        "trace_id",
+        "span_id",
+    ];
+    assert_eq!(keys, expected);
+    let own = TraceParent::parse(&traceparent.unwrap()).unwrap();
+    assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(line["span_id"], own.span_id());
 }
 
 #[test]

@@ -28,21 +28,25 @@ pub(crate) fn unix_nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The process that exports: the same for all of its messages.
+/// What is known of the process that exports: the same for all signals.
+#[must_use]
+pub(crate) fn identity(environment: &str) -> [(&'static str, String); 6] {
+    static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
+    [
+        ("service.name", "passage".into()),
+        ("service.namespace", "scrayosnet".into()),
+        ("service.version", env!("CARGO_PKG_VERSION").into()),
+        ("service.instance.id", INSTANCE.to_string()),
+        ("deployment.environment", environment.into()),
+        ("deployment.environment.name", environment.into()),
+    ]
+}
+
+/// The process that exports, for messages that are made here.
 #[must_use]
 pub(crate) fn resource(environment: &str) -> Resource {
-    static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
-    let instance = INSTANCE.to_string();
-    let attributes = [
-        ("service.name", "passage"),
-        ("service.namespace", "scrayosnet"),
-        ("service.version", env!("CARGO_PKG_VERSION")),
-        ("service.instance.id", &instance),
-        ("deployment.environment", environment),
-        ("deployment.environment.name", environment),
-    ];
-    let attributes = attributes
-        .map(|(key, value)| attribute(key, Any::StringValue(value.into())))
+    let attributes = identity(environment)
+        .map(|(key, value)| attribute(key, Any::StringValue(value)))
         .into();
     Resource {
         attributes,
@@ -237,7 +241,7 @@ fn attributes(labels: &[Label<'_>]) -> Vec<KeyValue> {
     attributes.collect()
 }
 
-/// An attribute of a point, a span or the resource.
+/// An attribute of a point, a record or the resource.
 pub(crate) fn attribute(key: &str, value: Any) -> KeyValue {
     KeyValue {
         key: key.into(),

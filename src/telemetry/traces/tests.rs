@@ -5,11 +5,16 @@ use std::num::NonZeroU32;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span as Exported;
-use passage_shards::trace::{Options, Span, SpanName, Value};
+use passage_shards::metrics::{AdapterName, AdapterType};
+use passage_shards::trace::{Options, Span, SpanName, TraceParent, Value};
+use tracing::subscriber::with_default;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 use crate::telemetry::Token;
 use crate::telemetry::otlp::receiver::{Mode, Receiver as Collector, attributes};
+use crate::telemetry::spans::remote_call;
 use crate::tls::Trust;
 
 const AGE: Duration = Duration::from_millis(20);
@@ -26,12 +31,12 @@ fn settings(url: String) -> Settings {
             sample_rate: 1.0,
             per_second: NonZeroU32::new(1_000).unwrap(),
         },
+        recorder: Recorder::default(),
     }
 }
 
 fn start_quick(collector: &Collector) -> (Traces, Outlet) {
-    let resource = otlp::message::resource("testing");
-    start_with(&settings(collector.url_of(Signal::Traces)), &resource, AGE, PAUSE).unwrap()
+    start_with(&settings(collector.url_of(Signal::Traces)), "testing", AGE, PAUSE).unwrap()
 }
 
 /// A login that came from elsewhere and found its target dead.
@@ -133,10 +138,69 @@ fn a_collector_reads_what_the_shards_wrote() {
     let found = discovery.attributes[1].value.clone().unwrap().value.unwrap();
     assert_eq!(found, Any::IntValue(i64::MAX), "a whole number, not text");
     assert_eq!(attributes(&connection.attributes), ["client_ip=192.0.2.1"]);
-    let status = |span: &Exported| span.status.clone().map(|status| (status.code, status.message));
-    assert_eq!(status(discovery), None);
-    assert_eq!(status(target), Some((2, "it did not answer in time".into())));
-    assert_eq!(status(connection), Some((2, "unreachable".into())));
+    let status = |span: &Exported| {
+        let status = span.status.clone().unwrap_or_default();
+        (status.code, status.message)
+    };
+    assert_eq!(status(discovery), (0, String::new()));
+    assert_eq!(status(target), (2, "it did not answer in time".into()));
+    assert_eq!(status(connection), (2, "unreachable".into()));
+}
+
+#[test]
+fn the_control_sides_spans_go_along() {
+    let collector = Collector::start(Mode::Up);
+    let settings = settings(collector.url_of(Signal::Traces));
+    let (traces, outlet) = start_with(&settings, "testing", AGE, PAUSE).unwrap();
+    let shards = login(7);
+    let parent = TraceParent {
+        trace: shards.trace,
+        span: shards.spans[0].id,
+        is_sampled: true,
+    };
+    with_default(Registry::default().with(settings.recorder.layer()), || {
+        drop(remote_call(
+            Some(&parent),
+            AdapterName::Discovery,
+            AdapterType::Grpc,
+        ));
+    });
+    outlet.send(shards);
+    assert_eq!(stop(traces, Duration::from_secs(5)), (Flush::Complete, 0, 0));
+
+    let spans = spans(&collector);
+    let call = spans.iter().find(|span| span.name == "adapter_call").unwrap();
+    let parent = spans.iter().find(|span| span.name == "discovery").unwrap();
+    assert_eq!((spans.len(), call.kind, call.flags), (4, 3, 0x101));
+    assert_eq!(
+        (&call.trace_id, &call.parent_span_id),
+        (&parent.trace_id, &parent.span_id)
+    );
+    assert_eq!(
+        attributes(&call.attributes),
+        ["adapter_name=discovery", "adapter_type=grpc"]
+    );
+    let request = collector.taken_as::<ExportTraceServiceRequest>().remove(0);
+    let scopes = &request.resource_spans[0].scope_spans;
+    assert_eq!(scopes.len(), 1, "all spans are made by one program");
+}
+
+#[test]
+fn the_control_sides_spans_wait_no_longer_than_others() {
+    let collector = Collector::start(Mode::Up);
+    let settings = settings(collector.url_of(Signal::Traces));
+    let (traces, _outlet) = start_with(&settings, "", AGE, PAUSE).unwrap();
+    let parent = TraceParent::parse("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01");
+    with_default(Registry::default().with(settings.recorder.layer()), || {
+        drop(remote_call(
+            parent.as_ref(),
+            AdapterName::Discovery,
+            AdapterType::Grpc,
+        ));
+    });
+    collector.wait_taken(1);
+    assert_eq!(spans(&collector).len(), 1);
+    assert_eq!(stop(traces, Duration::from_secs(5)), (Flush::Complete, 0, 0));
 }
 
 #[test]
@@ -300,9 +364,8 @@ fn a_collector_that_is_not_there_is_harmless() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let resource = otlp::message::resource("");
     let settings = settings(format!("http://{address}/v1/traces"));
-    let (traces, outlet) = start_with(&settings, &resource, AGE, PAUSE).unwrap();
+    let (traces, outlet) = start_with(&settings, "", AGE, PAUSE).unwrap();
     outlet.send(login(1));
     let (flush, dropped, failures) = stop(traces, Duration::from_secs(1));
     assert_eq!((flush, dropped), (Flush::Failed, 3));
