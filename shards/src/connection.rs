@@ -6,8 +6,10 @@
 //! sockets over to the relay.
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
@@ -18,7 +20,7 @@ use crate::admission::{LoginSeat, Seat};
 use crate::engine::{Event, Socket};
 use crate::outcome::{Outcome, Record};
 use crate::pool::panic_message;
-use crate::report;
+use crate::report::Panicked;
 use crate::shard::{Enrolment, Gate, RouteRef, Shard};
 use crate::trace::SpanName;
 
@@ -44,16 +46,9 @@ pub(crate) fn spawn(
     let shard = Rc::clone(shard);
     let supervised = async move {
         if let Err(panic) = AssertUnwindSafe(connection.serve()).catch_unwind().await {
-            let (client, stage) = shard.take_panic().unwrap_or((peer, Stage::Handshake));
-            report::panicked(client, stage);
-            let (client_ip, message) = (client.ip(), panic_message(&*panic));
-            tracing::error!(
-                target: "passage::connection",
-                %client_ip,
-                ?stage,
-                message,
-                "Connection panicked"
-            );
+            let panicked = shard.take_panic().unwrap_or_else(|| Panicked::new(peer));
+            panicked.report();
+            panicked.log(panic_message(&*panic));
         }
     };
     glommio::spawn_local(supervised).detach();
@@ -64,7 +59,7 @@ struct Connection {
     record: Record,
     shard: Rc<Shard>,
     socket: Socket,
-    session: Session,
+    session: Witness,
     seat: Seat,
     /// Behind a balancer, until its PROXY header is read.
     is_anonymous: bool,
@@ -73,6 +68,36 @@ struct Connection {
     route: Option<RouteRef>,
     errand: Option<Errand>,
     _enrolment: Enrolment,
+}
+
+/// The session, which tells what it knows when its connection panics.
+struct Witness {
+    session: Session,
+    shard: Rc<Shard>,
+}
+
+impl Deref for Witness {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Witness {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let facts = self.session.facts();
+            self.shard
+                .note_panic(facts.client, |panicked| panicked.identify(facts));
+        }
+    }
 }
 
 /// What a turn leads to.
@@ -106,7 +131,10 @@ impl Connection {
         };
         Some(Self {
             record: Record::new(Rc::clone(shard), peer),
-            session: Session::new(setup, shard.entropy()?, shard.now()),
+            session: Witness {
+                session: Session::new(setup, shard.entropy()?, shard.now()),
+                shard: Rc::clone(shard),
+            },
             seat,
             is_anonymous: proxy != ProxyExpectation::Direct,
             has_spoken: false,

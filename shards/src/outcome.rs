@@ -394,7 +394,9 @@ impl Drop for Record {
         let outcome = match self.outcome {
             Some(outcome) => outcome,
             None if std::thread::panicking() => {
-                self.shard.note_panic(self.client, self.stage);
+                self.shard.note_panic(self.client, |panicked| {
+                    panicked.locate(self.stage, self.route_name(), self.context());
+                });
                 Outcome::Panicked
             }
             None => Outcome::Cut,

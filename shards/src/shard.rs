@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use futures_lite::future;
 use glommio::timer::Timer;
-use passage_proto::session::{Bounds, ProxyExpectation, Stage};
+use passage_proto::session::{Bounds, ProxyExpectation};
 use passage_proto::{Entropy, Now};
 use slab::Slab;
 
@@ -21,6 +21,7 @@ use crate::feed::{Board, Update};
 use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
 use crate::pulse::Pulse;
+use crate::report::Panicked;
 use crate::route::Routes;
 use crate::rsa::KeyPair;
 use crate::trace::{self, Tracer};
@@ -140,7 +141,7 @@ pub(crate) struct Shard {
     listening: RefCell<Vec<Listening>>,
     gate: Cell<Gate>,
     orders: Bell,
-    panic: Cell<Option<(SocketAddr, Stage)>>,
+    panic: RefCell<Option<Panicked>>,
     failure: RefCell<Option<String>>,
     /// Warnings about targets.
     pub(crate) target_warnings: Throttle,
@@ -192,7 +193,7 @@ pub(crate) async fn run(
         listening: RefCell::default(),
         gate: Cell::new(Gate::Open),
         orders: Bell::default(),
-        panic: Cell::default(),
+        panic: RefCell::default(),
         failure: RefCell::default(),
         target_warnings: Throttle::default(),
         engine: engine.clone(),
@@ -306,13 +307,15 @@ impl Shard {
         }
     }
 
-    /// Keeps where a panic happened, for the report that is written once it is caught.
-    pub(crate) fn note_panic(&self, client: SocketAddr, stage: Stage) {
-        self.panic.set(Some((client, stage)));
+    /// Adds to what is known of this client's connection, which panics now. It is told once the panic is
+    /// caught.
+    pub(crate) fn note_panic(&self, client: SocketAddr, note: impl FnOnce(&mut Panicked)) {
+        let mut panic = self.panic.borrow_mut();
+        note(panic.get_or_insert_with(|| Panicked::new(client)));
     }
 
-    /// Where the panic that was just caught happened.
-    pub(crate) fn take_panic(&self) -> Option<(SocketAddr, Stage)> {
+    /// The connection whose panic was just caught.
+    pub(crate) fn take_panic(&self) -> Option<Panicked> {
         self.panic.take()
     }
 

@@ -14,7 +14,7 @@ use passage_shards::rsa;
 
 const SECRET: [u8; 16] = *b"sixteen byte key";
 
-const MOJANG: Authentication = Authentication::Remote {
+pub(crate) const MOJANG: Authentication = Authentication::Remote {
     adapter: Remote {
         adapter: 3,
         kind: AdapterType::Mojang,
@@ -25,7 +25,7 @@ const MOJANG: Authentication = Authentication::Remote {
 
 /// A player with the cookies that servers have given them.
 #[derive(Default)]
-struct Player {
+pub(crate) struct Player {
     name: &'static str,
     session: Option<Vec<u8>>,
     authentication: Option<Vec<u8>>,
@@ -37,13 +37,13 @@ struct Player {
 
 /// How a login ended.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Transfer(String, i32),
     Disconnect(String),
 }
 
 impl Player {
-    fn log_in(&mut self, world: &World, intent: i32) -> End {
+    pub(crate) fn log_in(&mut self, world: &World, intent: i32) -> End {
         let mut client = Client::connect(world.address);
         client.send(&[handshake(MODERN, HOST, intent), login_start(self.name)].concat());
         loop {
@@ -112,7 +112,7 @@ impl Player {
     }
 }
 
-fn player(name: &'static str) -> Player {
+pub(crate) fn player(name: &'static str) -> Player {
     Player {
         name,
         ..Player::default()

@@ -8,6 +8,7 @@ mod hostile;
 mod lifecycle;
 mod login;
 mod relay;
+mod reports;
 mod status;
 mod traces;
 mod world;

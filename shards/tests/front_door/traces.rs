@@ -30,7 +30,7 @@ fn traced(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, Join
     (world, collector)
 }
 
-fn observed(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, Receiver<Finished>) {
+pub(crate) fn observed(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, Receiver<Finished>) {
     let (plan, spans) = observing(routes, sample_rate, per_second);
     (plan.start(), spans)
 }

@@ -71,6 +71,20 @@ fn a_target_failure() {
     );
 }
 
+fn a_connection_panicked() {
+    error!(
+        name: PANIC,
+        target: TARGET,
+        client_ip = %"192.0.2.8",
+        username = "Alex",
+        target_identifier = "lobby-2",
+        target_address = "lobby-2.internal:25566",
+        route = "play.example.net",
+        stage = "Login",
+        "A connection panicked"
+    );
+}
+
 fn an_adapter_error() {
     error!(
         name: ADAPTER_ERROR,
@@ -168,13 +182,33 @@ fn without_personal_data_an_event_says_neither_who_nor_where() {
 }
 
 #[test]
+fn without_personal_data_a_panic_says_neither_who_nor_where() {
+    let mut report = Report::new(Kind::Panic, 0);
+    for (key, value) in [
+        ("client_ip", "192.0.2.8"),
+        ("username", "Alex"),
+        ("user_id", "069a79f4-44e9-4726-a5be-fca90e38aaf5"),
+        ("target_identifier", "lobby-2"),
+        ("target_address", "lobby-2.internal:25566"),
+        ("stage", "Login"),
+    ] {
+        report.details.add(key, format_args!("{value}"));
+    }
+    let text = serde_json::to_string(&report.into_event(false)).unwrap();
+    for private in ["192.0.2.8", "Alex", "069a79f4", "lobby-2"] {
+        assert!(!text.contains(private), "{private} in {text}");
+    }
+    assert!(text.contains("Login"), "{text}");
+}
+
+#[test]
 fn a_panic_has_its_stack_trace_and_what_its_connection_said() {
     let server = Server::start(Mode::Up);
     let reports = start_at(&server);
     reports.watch_panics();
     on_a_shard(&reports, || {
         let _panic = catch_unwind(|| panic!("of {}", "a connection"));
-        error!(name: PANIC, target: TARGET, client_ip = %"192.0.2.8", stage = "Login");
+        a_connection_panicked();
     });
     let alone = thread::Builder::new().name("worker-0".into());
     let alone = alone.spawn(|| panic!("of a worker")).unwrap();
@@ -201,6 +235,11 @@ fn a_panic_has_its_stack_trace_and_what_its_connection_said() {
     );
     let user = connection.user.as_ref().unwrap();
     assert_eq!(user.ip_address.as_ref().unwrap().to_string(), "192.0.2.8");
+    assert_eq!(user.username.as_deref(), Some("Alex"));
+    let context = serde_json::to_value(&connection.contexts).unwrap();
+    assert_eq!(context["target"]["identifier"], "lobby-2");
+    assert_eq!(context["target"]["address"], "lobby-2.internal:25566");
+    assert_eq!(connection.tags["route"], "play.example.net");
     assert_eq!(connection.extra["stage"], "Login");
     let frames = &connection.exception[0].stacktrace.as_ref().unwrap().frames;
     let this = |frame: &sentry::protocol::Frame| {
