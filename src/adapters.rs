@@ -1,6 +1,7 @@
 //! Adapters that ask the network: what a route's tables name and no shard can answer by itself.
 
 pub mod mojang;
+pub(crate) mod targets;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use passage_shards::route::Strategy;
 
 use super::MINECRAFT_PORT;
 use super::route::kind;
+use crate::adapters::targets::{IDENTIFIER_BYTES_MAX, TARGETS_MAX};
 use crate::config::raw::Node;
 use crate::config::section::Section;
 use crate::config::value::{Mismatch, Parsed, integer, text, word};
@@ -18,9 +19,6 @@ pub enum Discovery {
     /// From the configuration.
     Fixed(Vec<Arc<Target>>),
 }
-
-const TARGETS_MAX: usize = 4_096;
-const IDENTIFIER_BYTES_MAX: usize = 128;
 
 pub(super) fn read(table: &Section<'_>) -> Discovery {
     let later = [
