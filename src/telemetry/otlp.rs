@@ -190,11 +190,9 @@ impl Client {
             .build();
         if let Some(own) = request.headers_mut() {
             own.extend(headers.clone());
-            own.extend(
-                self.authorization
-                    .clone()
-                    .map(|token| (header::AUTHORIZATION, token)),
-            );
+            if let Some(authorization) = &self.authorization {
+                own.insert(header::AUTHORIZATION, authorization.clone());
+            }
         }
         let mut response = request
             .send(body)

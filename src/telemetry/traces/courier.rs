@@ -1,6 +1,7 @@
 //! The way of spans to the collector: the exporter of `opentelemetry-otlp`, over the client that posts all
 //! other signals.
 
+use std::env;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use futures_lite::future;
 use opentelemetry::KeyValue;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
-    Compression, Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    Compression, OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_TRACES_HEADERS, Protocol, RetryPolicy,
+    SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
@@ -46,6 +48,7 @@ impl Courier {
             .with_shared_http_client(Arc::clone(&post) as Arc<dyn HttpClient>)
             .build()
             .map_err(|error| StartError::Endpoint(Signal::Traces, format!("cannot be used ({error})")))?;
+        say_what_the_environment_adds();
         let identity = message::identity(environment).map(|(key, value)| KeyValue::new(key, value));
         exporter.set_resource(&Resource::builder_empty().with_attributes(identity).build());
         Ok(Self { exporter, post })
@@ -67,6 +70,16 @@ impl Courier {
             let cause = exported.err().map(|error| error.to_string());
             Err(PostError::Unsent(cause.unwrap_or_default()))
         })
+    }
+}
+
+/// Variables whose headers the exporter sends along, as the specification of OTLP exporters has it. The first
+/// that is set counts.
+const HEADERS: [&str; 2] = [OTEL_EXPORTER_OTLP_TRACES_HEADERS, OTEL_EXPORTER_OTLP_HEADERS];
+
+fn say_what_the_environment_adds() {
+    if let Some(name) = HEADERS.into_iter().find(|name| env::var_os(name).is_some()) {
+        tracing::info!("{name} adds headers to the posts of spans; a token of the configuration goes before");
     }
 }
 
