@@ -1,5 +1,6 @@
 //! Adapters that ask the network: what a route's tables name and no shard can answer by itself.
 
+pub mod call;
 pub mod mojang;
 pub(crate) mod targets;
 
@@ -12,6 +13,8 @@ use passage_proto::question::{
     AskError, AuthenticateQuery, ChooseQuery, ClientInfo, LocalizeQuery, Message, Refusal, Target,
 };
 use passage_proto::status::StatusReply;
+use passage_shards::feed::FeedId;
+use passage_shards::metrics::AdapterType;
 use passage_shards::trace::TraceParent;
 
 /// An answer that comes later. Dropping it gives the question up.
@@ -26,6 +29,25 @@ pub struct Call {
     pub trace: Option<TraceParent>,
 }
 
+/// Finds out whether players are who they claim to be.
+pub trait AuthenticationService: Send + Sync {
+    /// The player's verified profile.
+    ///
+    /// # Errors
+    ///
+    /// What the player is told and what is counted, at the call's deadline at the latest.
+    fn authenticate<'a>(
+        &'a self,
+        query: &'a AuthenticateQuery,
+        call: Call,
+    ) -> Answer<'a, Result<Profile, Refusal>>;
+
+    /// How many threads it may block at the same time.
+    fn threads(&self) -> usize {
+        0
+    }
+}
+
 /// Gives statuses.
 pub trait StatusService: Send + Sync {
     /// A status for clients like this one.
@@ -33,11 +55,30 @@ pub trait StatusService: Send + Sync {
     /// # Errors
     ///
     /// What went wrong, at the call's deadline at the latest.
-    fn status<'a>(
-        &'a self,
-        client: &'a ClientInfo,
-        call: Call,
-    ) -> Answer<'a, Result<Arc<StatusReply>, AskError>>;
+    fn status<'a>(&'a self, client: &'a ClientInfo, call: Call) -> Answer<'a, Result<FreshStatus, AskError>>;
+
+    /// How many threads it may block at the same time.
+    fn threads(&self) -> usize {
+        0
+    }
+}
+
+/// What a [`StatusService`] answers.
+#[derive(Clone, Debug)]
+pub struct FreshStatus {
+    /// The encoded status.
+    pub reply: Arc<StatusReply>,
+    /// How long it is certainly good, as its source says (`Cache-Control`); `None` if it does not.
+    pub valid_for: Option<Duration>,
+}
+
+impl From<Arc<StatusReply>> for FreshStatus {
+    fn from(reply: Arc<StatusReply>) -> Self {
+        Self {
+            reply,
+            valid_for: None,
+        }
+    }
 }
 
 /// Gives targets for one player.
@@ -62,6 +103,11 @@ pub trait TargetSource: Send + Sync {
     ///
     /// What went wrong, at the call's deadline at the latest.
     fn refresh(&self, call: Call) -> Answer<'_, Result<Refreshed, AskError>>;
+
+    /// How many threads it may block at the same time.
+    fn threads(&self) -> usize {
+        0
+    }
 }
 
 /// What a [`TargetSource`] knows.
@@ -111,6 +157,57 @@ pub trait LocalizationService: Send + Sync {
     ///
     /// What went wrong, at the call's deadline at the latest.
     fn localize<'a>(&'a self, query: &'a LocalizeQuery, call: Call) -> Answer<'a, Result<String, AskError>>;
+}
+
+/// All adapters that the control thread asks. Questions name them by their index.
+#[derive(Clone, Default)]
+pub struct Services {
+    /// Asked by `RemoteQuestion::Authenticate`.
+    pub authentication: Vec<Arc<dyn AuthenticationService>>,
+    /// Asked by `RemoteQuestion::Status`.
+    pub statuses: Vec<StatusFeed>,
+    /// Asked by `RemoteQuestion::Discover`.
+    pub discovery: Vec<Arc<dyn DiscoveryService>>,
+    /// Asked by `RemoteQuestion::Act`.
+    pub actions: Vec<Arc<dyn ActionService>>,
+    /// Asked by `RemoteQuestion::Select`.
+    pub strategies: Vec<Arc<dyn StrategyService>>,
+    /// Asked by `RemoteQuestion::Localize`.
+    pub localization: Vec<Arc<dyn LocalizationService>>,
+    /// Asked in the background.
+    pub targets: Vec<TargetFeed>,
+}
+
+/// A status that all shards show.
+#[derive(Clone)]
+pub struct StatusFeed {
+    /// Where the shards find it.
+    pub feed: FeedId,
+    /// Who knows it.
+    pub service: Arc<dyn StatusService>,
+    /// For labels.
+    pub kind: AdapterType,
+    /// Whether it differs between protocol versions.
+    pub by_version: bool,
+    /// How long one question may take, retries included.
+    pub timeout: Duration,
+    /// How long it is shown without asking again.
+    pub refresh_interval: Duration,
+}
+
+/// Targets that all shards know.
+#[derive(Clone)]
+pub struct TargetFeed {
+    /// Where the shards find them.
+    pub feed: FeedId,
+    /// Who knows them.
+    pub source: Arc<dyn TargetSource>,
+    /// For labels.
+    pub kind: AdapterType,
+    /// How long one question may take, retries included.
+    pub timeout: Duration,
+    /// How often they are asked for.
+    pub refresh_interval: Duration,
 }
 
 /// Finds out whether players are who they claim to be. Asked on a worker thread, which it may block.

@@ -43,6 +43,9 @@ pub enum RemoteQuestion {
         adapter: usize,
         /// Whose ping it is; a shared answer serves others as well.
         client: Box<ClientInfo>,
+        /// Whether a connection waits for the answer, and so counts it. What is asked only because a copy has
+        /// become stale is counted by the control thread.
+        is_awaited: bool,
     },
     /// Ask a discovery adapter. Answered by [`RemoteAnswer::Targets`].
     Discover {
@@ -130,7 +133,13 @@ impl ControlLine {
         Self { questions, wake }
     }
 
-    fn send(&self, asked: Asked) -> Result<(), AskError> {
+    /// Asks. The answer goes where the question says.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::Overloaded`] if too many questions wait already, [`AskError::Failed`] without a control
+    /// thread.
+    pub fn send(&self, asked: Asked) -> Result<(), AskError> {
         self.questions.try_send(asked).map_err(|error| match error {
             TrySendError::Full(_) => AskError::Overloaded,
             TrySendError::Disconnected(_) => AskError::Failed,

@@ -15,17 +15,13 @@ use crate::metrics::AdapterType;
 
 pub use passage_proto::proxy_header::ProxyVersion;
 
-pub use self::choice::Choice;
-pub use self::chooser::{Chooser, Counted};
-pub use self::filter::{MetaFilter, MetaRule, MetaTest, PlayerFilter};
+pub use self::filter::{MetaFilter, PlayerFilter};
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 
 mod choice;
-mod chooser;
 mod filter;
 mod pattern;
 mod plan;
-mod rendezvous;
 #[cfg(test)]
 mod tests;
 
@@ -271,41 +267,34 @@ pub enum Action {
     Remote(Remote),
 }
 
-/// How a target is chosen out of those that are left. Lower priorities come first in every one of them: a target is
-/// only considered where none of a lower `priority` can take the player.
+/// How a target is chosen out of those that are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// The first one.
+    /// The first of the lowest `priority`.
     Fixed,
-    /// The fullest one below `max_players`, whatever its priority before one that is full; any of several. Of full
-    /// ones the least crowded.
+    /// The fullest one below `max_players`.
     PlayerFill {
-        /// Key of `meta` whose integer is the number of players. A target without one is taken for the emptiest.
+        /// Key of `meta` whose integer is the number of players.
         field: String,
         /// Players at which a target is full.
         max_players: u32,
     },
     /// Each as likely.
     Random,
-    /// One after the other, per route and shard.
+    /// One after the other, per shard.
     RoundRobin,
-    /// The one with the fewest relays and logins of this shard; any of several.
+    /// The one with the fewest relays and logins of this shard.
     LeastConnections,
-    /// The one with the shortest round trip in its health checks; any of several. Those that were not measured last.
+    /// The one with the shortest round trip in its health checks.
     LowestLatency,
     /// Each as likely as its weight says.
     Weighted {
-        /// Key of `meta` whose integer is the weight; 1 where there is none. 0 keeps players away as long as
-        /// another target has a weight.
+        /// Key of `meta` whose integer is the weight; 1 where there is none.
         field: String,
     },
-    /// The same one for the same player as long as there is one: rendezvous hashing of the player's UUID.
-    Hash {
-        /// Key of `meta` whose integer is the weight, as in [`Self::Weighted`]; `None` for equal shares.
-        field: Option<String>,
-    },
-    /// Asked for each player. Where its choice could not be reached, the rest is tried in the order of
-    /// [`Self::Fixed`].
+    /// The same one for the same player as long as there is one: consistent hashing of the player's UUID.
+    Hash,
+    /// Asked for each player.
     Remote(Remote),
 }
 
