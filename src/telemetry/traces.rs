@@ -33,10 +33,10 @@ const BATCH_SPANS: usize = 512;
 /// How long a span waits for others to be posted with.
 const BATCH_AGE: Duration = Duration::from_secs(2);
 
-/// How long a post that failed waits for its second try. A collector that asks for more loses the batch.
+/// How long a post that failed waits for its second try, unless the collector asks for more.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause that a collector can ask for and still get the same batch.
+/// Longest pause that a collector can ask for and still get the same batch; the next one waits for longer.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What is left of the exit's time when the last post gives up.

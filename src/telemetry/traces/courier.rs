@@ -20,6 +20,9 @@ use ureq::http::header;
 use crate::telemetry::otlp::{Client, PostError, Taken, message};
 use crate::telemetry::{Signal, StartError};
 
+/// Most bytes of a post before it is compressed. Every span has its bounds, so that no batch comes near it.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Posts spans and says what became of them.
 #[derive(Debug)]
 pub(super) struct Courier {
@@ -44,6 +47,7 @@ impl Courier {
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(endpoint)
             .with_compression(Compression::Gzip)
+            .with_max_request_body_size(BODY_BYTES_MAX)
             .with_retry_policy(RetryPolicy::disabled())
             .with_shared_http_client(Arc::clone(&post) as Arc<dyn HttpClient>)
             .build()
@@ -58,7 +62,7 @@ impl Courier {
     ///
     /// # Errors
     ///
-    /// If there is no answer in time, or another one than a 2xx.
+    /// If there is no answer in time, or another one than a 2xx; or if it is too much for one post.
     pub(super) fn post(&self, spans: Vec<SpanData>, patience: Duration) -> Result<Taken, PostError> {
         *self.post.state() = State {
             patience,

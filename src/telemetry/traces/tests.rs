@@ -303,6 +303,22 @@ fn spans_that_the_collector_rejects_are_counted() {
 }
 
 #[test]
+fn what_is_too_much_for_a_post_is_dropped_and_counted() {
+    let collector = Collector::start(Mode::Up);
+    let (traces, outlet) = start_quick(&collector);
+    let mut endless = login(1);
+    endless.spans[0].attributes = vec![("adapter_type", Value::Text("x".repeat(9_000_000).into()))];
+    outlet.send(endless);
+    let losses = traces.losses();
+    while losses.spans.load(Ordering::Relaxed) < 3 {
+        thread::park_timeout(AGE);
+    }
+    outlet.send(login(2));
+    assert_eq!(stop(traces, Duration::from_secs(5)), (Flush::Complete, 3, 1));
+    assert_eq!((collector.seen(), spans(&collector).len()), (1, 3));
+}
+
+#[test]
 fn a_collector_that_asks_for_it_is_left_alone() {
     let collector = Collector::start(Mode::Status(429, Some(3_600)));
     let (traces, outlet) = start_quick(&collector);
