@@ -15,13 +15,17 @@ use crate::metrics::AdapterType;
 
 pub use passage_proto::proxy_header::ProxyVersion;
 
-pub use self::filter::{MetaFilter, PlayerFilter};
+pub use self::choice::Choice;
+pub use self::chooser::{Chooser, Counted};
+pub use self::filter::{MetaFilter, MetaRule, MetaTest, PlayerFilter};
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 
 mod choice;
+mod chooser;
 mod filter;
 mod pattern;
 mod plan;
+mod rendezvous;
 #[cfg(test)]
 mod tests;
 
@@ -267,34 +271,41 @@ pub enum Action {
     Remote(Remote),
 }
 
-/// How a target is chosen out of those that are left.
+/// How a target is chosen out of those that are left. Lower priorities come first in every one of them: a target is
+/// only considered where none of a lower `priority` can take the player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// The first of the lowest `priority`.
+    /// The first one.
     Fixed,
-    /// The fullest one below `max_players`.
+    /// The fullest one below `max_players`, whatever its priority before one that is full; any of several. Of full
+    /// ones the least crowded.
     PlayerFill {
-        /// Key of `meta` whose integer is the number of players.
+        /// Key of `meta` whose integer is the number of players. A target without one is taken for the emptiest.
         field: String,
         /// Players at which a target is full.
         max_players: u32,
     },
     /// Each as likely.
     Random,
-    /// One after the other, per shard.
+    /// One after the other, per route and shard.
     RoundRobin,
-    /// The one with the fewest relays and logins of this shard.
+    /// The one with the fewest relays and logins of this shard; any of several.
     LeastConnections,
-    /// The one with the shortest round trip in its health checks.
+    /// The one with the shortest round trip in its health checks; any of several. Those that were not measured last.
     LowestLatency,
     /// Each as likely as its weight says.
     Weighted {
-        /// Key of `meta` whose integer is the weight; 1 where there is none.
+        /// Key of `meta` whose integer is the weight; 1 where there is none. 0 keeps players away as long as
+        /// another target has a weight.
         field: String,
     },
-    /// The same one for the same player as long as there is one: consistent hashing of the player's UUID.
-    Hash,
-    /// Asked for each player.
+    /// The same one for the same player as long as there is one: rendezvous hashing of the player's UUID.
+    Hash {
+        /// Key of `meta` whose integer is the weight, as in [`Self::Weighted`]; `None` for equal shares.
+        field: Option<String>,
+    },
+    /// Asked for each player. Where its choice could not be reached, the rest is tried in the order of
+    /// [`Self::Fixed`].
     Remote(Remote),
 }
 

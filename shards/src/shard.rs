@@ -22,7 +22,7 @@ use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
 use crate::pulse::Pulse;
 use crate::report::Panicked;
-use crate::route::Routes;
+use crate::route::{Chooser, Routes};
 use crate::rsa::KeyPair;
 use crate::trace::{self, Tracer};
 
@@ -130,6 +130,7 @@ pub(crate) struct Shard {
     pub(crate) terms: Terms,
     routes: RefCell<Snapshot>,
     pub(crate) board: RefCell<Board>,
+    pub(crate) chooser: RefCell<Chooser>,
     /// `None` once the shard has ended: the last counts are on their way then.
     meter: RefCell<Option<Meter>>,
     /// `None` if nothing is traced.
@@ -181,6 +182,7 @@ pub(crate) async fn run(
         terms: launch.terms,
         routes: RefCell::new(Snapshot::new(launch.routes)),
         board: RefCell::new(launch.news.into_iter().collect()),
+        chooser: RefCell::new(Chooser::new(getrandom::u64().unwrap_or_default())),
         meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
         tracer: launch
             .traces

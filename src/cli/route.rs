@@ -1,13 +1,14 @@
 //! `passage route`: what a client gets that uses a host name, step by step.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
 use passage_proto::hostname::normalise;
-use passage_proto::question::{Purpose, RewriteHost, RoutePlan, RouteQuery, Target};
+use passage_proto::question::{ChooseQuery, ClientInfo, Purpose, RewriteHost, RoutePlan, RouteQuery, Target};
 use passage_proto::version::Version;
-use passage_shards::route::{Discovery, Pattern, ProxyVersion, Route, StatusSource};
+use passage_shards::route::{Choice, Chooser, Discovery, Pattern, ProxyVersion, Route, StatusSource};
 
 use crate::app::{Failure, Plan};
 use crate::config::{self, Authentication, Status};
@@ -126,7 +127,23 @@ impl Steps {
                 &format!("{identifier} at {}, priority {priority}", address(target)),
             );
         }
-        match route.strategy.choose(&candidates) {
+        let nobody = ChooseQuery {
+            client: ClientInfo {
+                address: (Ipv4Addr::UNSPECIFIED, 0).into(),
+                hostname: query.hostname.clone(),
+                port: 0,
+                protocol: query.protocol,
+            },
+            player: None,
+        };
+        let choice = Choice {
+            query: &nobody,
+            candidates: &candidates,
+            is_ejected: &|_| false,
+            tried: &[],
+            route: 0,
+        };
+        match route.strategy.choose(&choice, &mut Chooser::new(0)) {
             Ok(chosen) => {
                 self.add("strategy", &format!("fixed, chooses {}", chosen.identifier));
                 self.add("end", &end(route, &login, &chosen));

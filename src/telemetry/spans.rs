@@ -93,7 +93,7 @@ pub fn remote_call(parent: Option<&TraceParent>, name: AdapterName, kind: Adapte
 
 /// Says that the call failed, and why; of the cause the first 256 characters are kept.
 pub fn fail(span: &Span, error: AskError, cause: &dyn fmt::Display) {
-    if span.is_none() {
+    if span.is_disabled() {
         return;
     }
     let cause: String = cause.to_string().chars().take(CAUSE_MAX).collect();
@@ -105,8 +105,7 @@ pub fn fail(span: &Span, error: AskError, cause: &dyn fmt::Display) {
 /// What a request to another service has to carry in its header or metadata `traceparent`, so that the
 /// service can go on with the trace: that of the current span, if it is one of [`remote_call`].
 ///
-/// `None` if there is no such span. A trace that is not recorded goes on all the same, if the caller sends
-/// what came with the question: `spans::traceparent().or_else(|| Some(asked.trace?.text()))`.
+/// `None` if there is no such span; the request goes without the header then.
 #[must_use]
 pub fn traceparent() -> Option<String> {
     Some(parent_in(&Span::current())?.text())
@@ -124,7 +123,7 @@ fn context_of(parent: &TraceParent) -> SpanContext {
 
 /// The span as the parent of what comes next; `None` if it is not exported.
 fn parent_in(span: &Span) -> Option<TraceParent> {
-    if span.is_none() {
+    if span.is_disabled() {
         return None;
     }
     let context = span.context();

@@ -17,7 +17,7 @@ use crate::ask::{Pending, RemoteAnswer, RemoteQuestion, authentication_refusal};
 use crate::feed::StatusKey;
 use crate::metrics::{AdapterName, AdapterType, Bound, error_type};
 use crate::report;
-use crate::route::{Authentication, Discovery, Route, StatusSource};
+use crate::route::{Authentication, Choice, Discovery, StatusSource};
 use crate::shard::{Decrypting, RouteRef};
 use crate::trace::{SpanName, Value, attribute};
 
@@ -158,12 +158,11 @@ impl Connection {
         }
     }
 
-    fn choose(&mut self, _query: &ChooseQuery) -> Answer {
+    fn choose(&mut self, query: &ChooseQuery) -> Answer {
         let Some(route) = self.route.clone() else {
             return Answer::Target(Err(internal()));
         };
-        let chosen = route.route().ok_or_else(internal);
-        let chosen = chosen.and_then(|route| self.choose_on(route));
+        let chosen = self.choose_on(&route, query);
         if let Some(trace) = self.record.trace() {
             self.session.set_traceparent(trace.parent_of_next().text());
             if let Ok(target) = &chosen {
@@ -173,7 +172,8 @@ impl Connection {
         Answer::Target(chosen)
     }
 
-    fn choose_on(&mut self, route: &Route) -> Result<Arc<Target>, Refusal> {
+    fn choose_on(&mut self, at: &RouteRef, query: &ChooseQuery) -> Result<Arc<Target>, Refusal> {
+        let route = at.route().ok_or_else(internal)?;
         let began = Instant::now();
         let kind = route.discovery.kind();
         let targets = match &route.discovery {
@@ -193,7 +193,16 @@ impl Connection {
             trace.add(SpanName::Discovery, began, vec![by(kind), found], None);
         }
         let began = Instant::now();
-        let chosen = route.strategy.choose(&targets);
+        let chosen = route.strategy.choose(
+            &Choice {
+                query,
+                candidates: &targets,
+                is_ejected: &|_| false,
+                tried: &[],
+                route: at.position(),
+            },
+            &mut self.shard.chooser.borrow_mut(),
+        );
         let (kind, error) = (
             route.strategy.kind(),
             chosen.as_ref().err().map(|refusal| refusal.cause),

@@ -94,20 +94,51 @@ impl Pattern {
     }
 }
 
-fn parse_regex(expression: &str) -> Result<Pattern, PatternError> {
-    let escaped_dollar = expression.strip_suffix('$').is_some_and(|rest| {
-        let backslashes = rest.len() - rest.trim_end_matches('\\').len();
-        backslashes % 2 == 1
-    });
-    if !expression.starts_with('^') || !expression.ends_with('$') || escaped_dollar {
-        return Err(PatternError::NotAnchored);
+/// A pattern of player names: as a route's, but without regard to case, the slashes are optional, and so is the
+/// last anchor behind `.*`.
+pub(super) fn name(expression: &str) -> Result<Regex, PatternError> {
+    if expression.is_empty() {
+        return Err(PatternError::Empty);
     }
+    if expression.len() > PATTERN_BYTES_MAX {
+        return Err(PatternError::TooLong);
+    }
+    let bare = expression
+        .strip_prefix('/')
+        .and_then(|rest| rest.strip_suffix('/'));
+    let bare = bare.unwrap_or(expression);
+    let open_end = bare.strip_suffix(".*").is_some_and(|rest| !ends_in_escape(rest));
+    let inner = if open_end {
+        bare.strip_prefix('^')
+    } else {
+        between_anchors(bare)
+    };
+    compile(inner.ok_or(PatternError::NotAnchored)?, true)
+}
+
+fn parse_regex(expression: &str) -> Result<Pattern, PatternError> {
+    let inner = between_anchors(expression).ok_or(PatternError::NotAnchored)?;
+    compile(inner, false).map(Pattern::Regex)
+}
+
+fn between_anchors(expression: &str) -> Option<&str> {
+    let inner = expression.strip_prefix('^')?.strip_suffix('$')?;
+    (!ends_in_escape(inner)).then_some(inner)
+}
+
+/// Whether the next character would be escaped.
+fn ends_in_escape(expression: &str) -> bool {
+    let backslashes = expression.len() - expression.trim_end_matches('\\').len();
+    backslashes % 2 == 1
+}
+
+fn compile(inner: &str, ignores_case: bool) -> Result<Regex, PatternError> {
     // The group makes the anchors hold for every alternative of `^a|b$`.
-    RegexBuilder::new(&format!("^(?:{})$", &expression[1..expression.len() - 1]))
+    RegexBuilder::new(&format!("^(?:{inner})$"))
+        .case_insensitive(ignores_case)
         .size_limit(REGEX_BYTES_MAX)
         .dfa_size_limit(REGEX_BYTES_MAX)
         .build()
-        .map(Pattern::Regex)
         .map_err(|error| PatternError::Regex(error.to_string()))
 }
 

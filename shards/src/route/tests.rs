@@ -254,13 +254,3 @@ fn a_login_is_encrypted_only_where_something_needs_it() {
     assert_eq!(needs(&transfer(remote(true), None)), (true, true, false));
     assert_eq!(needs(&transfer(remote(false), keys())), (true, false, true));
 }
-
-#[test]
-fn the_fixed_strategy_takes_the_first_of_the_lowest_priority() {
-    let targets = [target("b", 1), target("a", 0), target("c", 0)].map(Candidate::from);
-    assert_eq!(Strategy::Fixed.choose(&targets).unwrap().identifier, "a");
-    assert_eq!(
-        Strategy::Fixed.choose(&[]).unwrap_err().message.key,
-        "disconnect_no_target"
-    );
-}

@@ -46,4 +46,9 @@ impl RouteRef {
     pub(crate) fn route(&self) -> Option<&Route> {
         self.snapshot.route(self.at)
     }
+
+    /// The position of the route in its snapshot.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
 }

@@ -13,7 +13,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Warns about failures: at the first one, then once in a while with how many there were, and when it is
 /// over.
 pub(crate) struct Complaints {
-    signal: &'static str,
+    signal: Signal,
     endpoint: String,
     failures: u64,
     in_a_row: u64,
@@ -26,7 +26,7 @@ impl Complaints {
     #[must_use]
     pub(crate) fn new(signal: Signal, endpoint: String) -> Self {
         Self {
-            signal: signal.name(),
+            signal,
             endpoint,
             failures: 0,
             in_a_row: 0,
@@ -47,7 +47,11 @@ impl Complaints {
         self.in_a_row += 1;
         if is_due(&mut self.warned) {
             let (signal, endpoint, failures) = (self.signal, &self.endpoint, self.in_a_row);
-            warn!(endpoint, failures, cause = %error, "{signal} were not exported; they go along next time");
+            let remedy = match signal {
+                Signal::Metrics | Signal::Logs => "they go along next time",
+                Signal::Traces => "they are dropped if the second try fails as well",
+            };
+            warn!(endpoint, failures, cause = %error, "{signal} were not exported; {remedy}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the control side traces, from a call to the queue of the exporter.
 
 use opentelemetry::trace::{SpanKind, Status};
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::with_default;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -128,6 +129,12 @@ fn nothing_else_is_seen() {
         let _other = tracing::error_span!(target: "passage::connection", "connection").entered();
     }));
     assert!(span.events.is_empty() && span.status == Status::Unset, "{span:?}");
+    let layer = Recorder::default().layer::<Registry>();
+    assert_eq!(
+        layer.max_level_hint(),
+        Some(LevelFilter::INFO),
+        "debug lines stay disabled by one comparison"
+    );
 }
 
 #[test]
