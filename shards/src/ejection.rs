@@ -1,10 +1,10 @@
 //! Passive ejection: a shard lets targets rest that it could not connect to.
 //!
-//! A target whose dials fail [`Terms::consecutive_failures`] times in a row is ejected for [`Terms::pause`]. After that
-//! it gets players again, on probation: one more failure ejects it at once, for twice as long, up to
-//! [`Terms::pause_max`]. One dial that succeeds makes everything forgotten. However many targets fail, no more than
-//! [`Terms::share_max`] of those that a player could go to are left out of a choice; of more the ones whose pause ends
-//! first are let back.
+//! A target whose dials fail [`Terms::consecutive_failures`] times in a row is ejected for [`Terms::pause`].
+//! After that it gets players again, on probation: one more failure ejects it at once, for twice as long, up
+//! to [`Terms::pause_max`]. One dial that succeeds makes everything forgotten. However many targets fail, no
+//! more than [`Terms::share_max`] of those that a player could go to are left out of a choice; of more the
+//! ones whose pause ends first are let back.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use crate::ledger::Ledger;
 #[cfg(test)]
 mod tests;
 
-/// Servers whose failures one shard remembers. Above it the one whose last failure is the longest ago is forgotten.
+/// Servers whose failures one shard remembers. Above it the one whose last failure is the longest ago is
+/// forgotten.
 pub const FAILING_MAX: usize = 4_096;
 
 /// When targets are ejected, and for how long.
@@ -28,7 +29,8 @@ pub struct Terms {
     pub pause: Duration,
     /// The longest pause.
     pub pause_max: Duration,
-    /// How many of the targets of a choice may be left out, in percent, rounded down; 0 switches ejection off.
+    /// How many of the targets of a choice may be left out, in percent, rounded down; 0 switches ejection
+    /// off.
     pub share_max: u8,
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use passage_proto::question::Target;
 
-/// One entry for each server that there is something to say about. Targets with the same host and port are the
-/// same server, whatever their identifiers and routes are; a target that has moved is another one.
+/// One entry for each server that there is something to say about. Targets with the same host and port are
+/// the same server, whatever their identifiers and routes are; a target that has moved is another one.
 #[derive(Debug)]
 pub(crate) struct Ledger<T> {
     hosts: HashMap<Box<str>, BTreeMap<u16, T>>,

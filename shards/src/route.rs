@@ -271,16 +271,17 @@ pub enum Action {
     Remote(Remote),
 }
 
-/// How a target is chosen out of those that are left. Lower priorities come first in every one of them: a target is
-/// only considered where none of a lower `priority` can take the player.
+/// How a target is chosen out of those that are left. Lower priorities come first in every one of them: a
+/// target is only considered where none of a lower `priority` can take the player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// The first one.
     Fixed,
-    /// The fullest one below `max_players`, whatever its priority before one that is full; any of several. Of full
-    /// ones the least crowded.
+    /// The fullest one below `max_players`, whatever its priority before one that is full; any of several. Of
+    /// full ones the least crowded.
     PlayerFill {
-        /// Key of `meta` whose integer is the number of players. A target without one is taken for the emptiest.
+        /// Key of `meta` whose integer is the number of players. A target without one is taken for the
+        /// emptiest.
         field: String,
         /// Players at which a target is full.
         max_players: u32,
@@ -291,7 +292,8 @@ pub enum Strategy {
     RoundRobin,
     /// The one with the fewest relays and logins of this shard; any of several.
     LeastConnections,
-    /// The one with the shortest round trip in its health checks; any of several. Those that were not measured last.
+    /// The one with the shortest round trip in its health checks; any of several. Those that were not
+    /// measured last.
     LowestLatency,
     /// Each as likely as its weight says.
     Weighted {

@@ -17,8 +17,9 @@ mod tests;
 
 /// What one choice depends on, besides the strategy and the shard's [`Chooser`].
 ///
-/// Candidates that the health checks found down and those that are ejected are left out; if there are no others, they
-/// all count, because a check may be wrong and a player who is sent away certainly does not play.
+/// Candidates that the health checks found down and those that are ejected are left out; if there are no
+/// others, they all count, because a check may be wrong and a player who is sent away certainly does not
+/// play.
 #[derive(Clone, Copy)]
 pub struct Choice<'a> {
     /// Who wants to go somewhere.
@@ -33,7 +34,8 @@ pub struct Choice<'a> {
     pub route: usize,
 }
 
-/// How suitable a candidate is before the strategy compares it with its equals: the lowest is considered only.
+/// How suitable a candidate is before the strategy compares it with its equals: the lowest is considered
+/// only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_out: bool,
@@ -42,8 +44,8 @@ struct Rank {
 }
 
 impl Strategy {
-    /// The target for one player, or the next best one after those that were tried. Does not allocate, but for a
-    /// route's first turn.
+    /// The target for one player, or the next best one after those that were tried. Does not allocate, but
+    /// for a route's first turn.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::ledger::Ledger;
 
-/// One shard's memory of its choices: whose turn it is, how busy each target is, and the state of the dice. The same
-/// seed and the same questions lead to the same choices.
+/// One shard's memory of its choices: whose turn it is, how busy each target is, and the state of the dice.
+/// The same seed and the same questions lead to the same choices.
 #[derive(Debug)]
 pub struct Chooser {
     dice: SmallRng,
@@ -21,8 +21,8 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// A chooser that has chosen nothing yet. Shards that start with different seeds do not all begin with the same
-    /// target.
+    /// A chooser that has chosen nothing yet. Shards that start with different seeds do not all begin with
+    /// the same target.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -66,8 +66,8 @@ impl Chooser {
         }
     }
 
-    /// How many choices by round robin the route has had so far. Begins at random, so that shards that start together do not
-    /// send their first players to the same target.
+    /// How many choices by round robin the route has had so far. Begins at random, so that shards that start
+    /// together do not send their first players to the same target.
     pub(super) fn turn(&mut self, route: usize) -> usize {
         while self.turns.len() <= route {
             let first = self.dice.random::<u32>();

@@ -50,8 +50,8 @@ pub enum MetaTest {
 
 /// Players by name, name pattern or UUID; one of them is enough. A filter that names nobody matches nobody.
 ///
-/// On a relay route name and UUID are what the client claims. A target that authenticates players holds them to their
-/// name, but pays no heed to that UUID: there a filter by name is certain, one by UUID is not.
+/// On a relay route name and UUID are what the client claims. A target that authenticates players holds them
+/// to their name, but pays no heed to that UUID: there a filter by name is certain, one by UUID is not.
 #[derive(Clone, Debug, Default)]
 pub struct PlayerFilter {
     /// Names, in lower case.
@@ -99,8 +99,8 @@ impl MetaTest {
 }
 
 impl PlayerFilter {
-    /// Reads a pattern of names, `^…$` or `/^…$/`, of bounded size. It has to match the whole name, without regard to
-    /// case; `^….*`, which does so, needs no `$`.
+    /// Reads a pattern of names, `^…$` or `/^…$/`, of bounded size. It has to match the whole name, without
+    /// regard to case; `^….*`, which does so, needs no `$`.
     ///
     /// # Errors
     ///
@@ -109,7 +109,8 @@ impl PlayerFilter {
         pattern::name(expression)
     }
 
-    /// Whether the filter names this player. Names are compared without regard to case. A nil UUID stands for none.
+    /// Whether the filter names this player. Names are compared without regard to case. A nil UUID stands for
+    /// none.
     #[must_use]
     pub fn matches(&self, player: &Player) -> bool {
         (!player.id.is_nil() && self.ids.contains(&player.id))

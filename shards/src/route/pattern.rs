@@ -94,8 +94,8 @@ impl Pattern {
     }
 }
 
-/// A pattern of player names: as a route's, but without regard to case, the slashes are optional, and so is the
-/// last anchor behind `.*`.
+/// A pattern of player names: as a route's, but without regard to case, the slashes are optional, and so is
+/// the last anchor behind `.*`.
 pub(super) fn name(expression: &str) -> Result<Regex, PatternError> {
     if expression.is_empty() {
         return Err(PatternError::Empty);

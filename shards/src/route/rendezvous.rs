@@ -1,5 +1,6 @@
-//! Rendezvous hashing: each player draws a number for each target, always the same one, and goes to the highest.
-//! A target that goes takes only its own players along, one that comes takes an even share of everybody's.
+//! Rendezvous hashing: each player draws a number for each target, always the same one, and goes to the
+//! highest. A target that goes takes only its own players along, one that comes takes an even share of
+//! everybody's.
 //!
 //! Nothing here is seeded: all shards, all processes and all versions of Passage have to agree.
 
@@ -7,8 +8,8 @@ use std::net::IpAddr;
 
 use passage_proto::question::ChooseQuery;
 
-/// The number that stands for a player: its UUID; where a relayed login carries none, its name; for a ping, which
-/// has no player, the client's IP address.
+/// The number that stands for a player: its UUID; where a relayed login carries none, its name; for a ping,
+/// which has no player, the client's IP address.
 pub(super) fn key(query: &ChooseQuery) -> u64 {
     match &query.player {
         Some(player) if !player.id.is_nil() => hash(player.id.as_bytes()),
@@ -28,14 +29,15 @@ pub(super) fn score(key: u64, identifier: &str) -> Score {
     (0.0, mix(key ^ hash(identifier.as_bytes())))
 }
 
-/// The score of a target with a weight: it wins as often as its share of the weights says. With the weight 0 it only
-/// wins over others with the weight 0.
+/// The score of a target with a weight: it wins as often as its share of the weights says. With the weight 0
+/// it only wins over others with the weight 0.
 #[expect(clippy::cast_precision_loss, reason = "52 bits fit")]
 pub(super) fn weighted_score(key: u64, identifier: &str, weight: u32) -> Score {
     let (_, bits) = score(key, identifier);
     // In (0, 1), both ends excluded, so that the logarithm is finite and negative.
     let uniform = ((bits >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
-    // Of exponential variables with the weights as rates each is the smallest with the probability weight ÷ sum.
+    // Of exponential variables with the weights as rates each is the smallest with the probability weight ÷
+    // sum.
     (uniform.ln() / f64::from(weight), bits)
 }
 

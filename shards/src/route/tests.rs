@@ -1,9 +1,7 @@
 //! Every sentence of SPEC "Routes" and "Modes of a route".
 
-use std::collections::BTreeMap;
-
 use passage_proto::cookie::CookieKeys;
-use passage_proto::question::{LoginPlan, Purpose, RoutePlan, RouteQuery, Target};
+use passage_proto::question::{LoginPlan, Purpose, RoutePlan, RouteQuery};
 use passage_proto::status::StatusDocument;
 
 use super::*;
@@ -16,16 +14,6 @@ impl Localizer for Mute {
     fn localize(&self, query: &LocalizeQuery) -> String {
         query.message.key.to_string()
     }
-}
-
-fn target(identifier: &str, priority: u32) -> Arc<Target> {
-    Arc::new(Target {
-        identifier: identifier.into(),
-        host: "127.0.0.1".into(),
-        port: 25566,
-        priority,
-        meta: BTreeMap::new(),
-    })
 }
 
 fn mute() -> Localization {
