@@ -21,8 +21,10 @@ pub use self::error::{Place, Problem, Problems};
 use self::section::Reading;
 pub(crate) use self::typed::split_address;
 pub use self::typed::{
-    Admin, Authentication, Bounds, CATCH_ALL, Config, Discovery, Endpoint, Localization, MINECRAFT_PORT,
-    Mojang, Otel, Route, SECRET_BYTES_MIN, Secret, Sentry, Shards, Status, Tls,
+    Action, ActionKind, Admin, Agones, AgonesPriority, AgonesSelector, Authentication, Backoff, Bounds,
+    CATCH_ALL, Check, Config, Discovery, DiscoverySource, Dns, DnsRecords, Ejection, Endpoint, Health, Http,
+    KubernetesFile, Localization, MINECRAFT_PORT, Mojang, Otel, Remote, Route, SECRET_BYTES_MIN, Secret,
+    Sentry, Service, Shards, SharedStatus, Status, StatusSource, Strategy, Tls,
 };
 
 /// Where a configuration file is looked for if none is named, in this order.

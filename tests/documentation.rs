@@ -161,15 +161,11 @@ fn the_documented_defaults_are_those_of_an_empty_file() {
         if let Some(default) = row.default.filter(|_| !own_place) {
             // Some tables are enabled by being there at all.
             let (table, key) = row.path.rsplit_once('.').unwrap_or(("", &row.path));
-            let off = if ["rate_limiter", "proxy_protocol"].contains(&table) {
+            let by_presence = ["rate_limiter", "proxy_protocol", "sentry", "discovery.health"];
+            let off = if by_presence.contains(&table) {
                 "enabled = false\n"
             } else {
                 ""
-            };
-            let off = if table == "sentry" {
-                "enabled = false\n"
-            } else {
-                off
             };
             let table = if table.is_empty() {
                 String::new()
@@ -214,7 +210,8 @@ fn the_documented_bounds_are_kept() {
 /// Whether the variable of this key takes this value, whatever else is wrong then.
 fn is_taken(path: &str, value: i64) -> bool {
     let name = format!("PASSAGE_{}", path.replace('.', "_").to_uppercase());
-    match load("[limits]\nhandshake = 1\n", &[(name, value.to_string())]) {
+    let besides = "[limits]\nhandshake = 1\n[discovery.ejection]\npause_max = 86400\n";
+    match load(besides, &[(name, value.to_string())]) {
         Ok(_) => true,
         Err(problems) => problems.all().iter().all(|problem| problem.key != path),
     }

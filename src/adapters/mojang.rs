@@ -44,8 +44,8 @@ impl Mojang {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(settings.timeout)))
-            .max_idle_connections_per_host(settings.concurrency)
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(settings.remote.timeout)))
+            .max_idle_connections_per_host(settings.remote.concurrency)
             .user_agent(concat!("passage/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
@@ -65,7 +65,7 @@ impl Mojang {
         let hash = server_hash("", secret, &query.public_key);
         let left = deadline
             .saturating_duration_since(Instant::now())
-            .min(self.settings.timeout);
+            .min(self.settings.remote.timeout);
         if left.is_zero() {
             return Err(refusal(AskError::TimedOut));
         }
@@ -131,7 +131,7 @@ impl Mojang {
 
 impl Authenticator for Mojang {
     fn concurrency(&self) -> usize {
-        self.settings.concurrency
+        self.settings.remote.concurrency
     }
 
     fn authenticate(&self, query: &AuthenticateQuery, deadline: Instant) -> Result<Profile, Refusal> {

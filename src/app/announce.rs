@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use passage_shards::pool::Shards;
 use passage_shards::route::Mode;
 
-use crate::config::{Authentication, Config, Discovery, Loaded, Route, SEARCHED, Source, Status};
+use crate::config::{Authentication, Config, DiscoverySource, Loaded, Route, SEARCHED, Source, Status};
 use crate::telemetry::admin::Admin;
 use crate::tls::Trust;
 
@@ -74,15 +74,18 @@ pub(crate) fn describe(route: &Route) -> String {
     let mut text = format!("Route {}: pings are answered ", route.hostname);
     text += match route.status {
         Status::Fixed(_) => "from the configuration",
-        Status::Target => "by the target",
+        Status::Shared(_) => "by whom the configuration says",
     };
     let players = match (&route.authentication, route.mode) {
         (_, Mode::Relay) => "players (the target authenticates them)",
         (Authentication::Mojang(_), _) => "players whom the session server knows",
+        (Authentication::Grpc(_), _) => "players whom the authentication service knows",
         (Authentication::Fixed(_), _) => "everybody, as one fixed player,",
         (Authentication::Disabled, _) => "everybody, without authentication,",
     };
-    let Discovery::Fixed(targets) = &route.discovery;
+    let DiscoverySource::Fixed(targets) = &route.discovery.source else {
+        return text;
+    };
     let Some(first) = targets.iter().min_by_key(|target| target.priority) else {
         return text + "; joins are refused, because there is no target: add one under [discovery]";
     };

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use passage_proto::cookie::CookieKeys;
 use passage_proto::status::{StatusDocument, StatusReply};
@@ -205,37 +204,37 @@ impl Builder {
         route: &config::Route,
         cookies: Option<&Arc<CookieKeys>>,
     ) -> Result<route::Route, Failure> {
-        let config::Discovery::Fixed(targets) = &route.discovery;
+        let config::DiscoverySource::Fixed(targets) = &route.discovery.source else {
+            return Err(not_yet(route, "discovery"));
+        };
+        if !route.discovery.actions.is_empty() {
+            return Err(not_yet(route, "action"));
+        }
+        let config::Strategy::BuiltIn(strategy) = &route.strategy else {
+            return Err(not_yet(route, "strategy"));
+        };
         Ok(route::Route {
             name: route.hostname.as_str().into(),
             mode: route.mode,
             relay: route.relay.clone(),
             status: match &route.status {
                 config::Status::Fixed(status) => StatusSource::Fixed(encode(&route.hostname, status)?),
-                config::Status::Target => StatusSource::Shared {
-                    feed: FeedId::next(),
-                    adapter: Remote {
-                        adapter: 0,
-                        kind: AdapterType::Target,
-                        timeout: Duration::from_secs(5),
-                    },
-                    by_version: true,
-                    offline: None,
-                },
+                config::Status::Shared(status) => shared_status(route, status)?,
             },
-            authentication: self.authentication(&route.authentication),
+            authentication: self.authentication(route)?,
             discovery: route::Discovery::Fixed(targets.iter().cloned().map(Candidate::from).collect()),
             actions: Vec::new(),
-            strategy: route.strategy.clone(),
+            strategy: strategy.clone(),
             localization: self.words(&route.localization),
             cookies: cookies.cloned(),
         })
     }
 
-    fn authentication(&mut self, authentication: &config::Authentication) -> route::Authentication {
-        match authentication {
+    fn authentication(&mut self, route: &config::Route) -> Result<route::Authentication, Failure> {
+        Ok(match &route.authentication {
             config::Authentication::Disabled => route::Authentication::Disabled,
             config::Authentication::Fixed(profile) => route::Authentication::Fixed(profile.clone()),
+            config::Authentication::Grpc(_) => return Err(not_yet(route, "authentication")),
             config::Authentication::Mojang(settings) => {
                 let (authenticators, trust) = (&mut self.authenticators, &self.trust);
                 let adapter = *self.session_servers.entry(settings.clone()).or_insert_with(|| {
@@ -245,14 +244,14 @@ impl Builder {
                 let adapter = Remote {
                     adapter,
                     kind: AdapterType::Mojang,
-                    timeout: settings.timeout,
+                    timeout: settings.remote.timeout,
                 };
                 route::Authentication::Remote {
                     adapter,
                     client_must_authenticate: true,
                 }
             }
-        }
+        })
     }
 
     fn words(&mut self, settings: &config::Localization) -> Localization {
@@ -266,6 +265,33 @@ impl Builder {
         self.words.push((settings.clone(), words.clone()));
         words
     }
+}
+
+fn shared_status(route: &config::Route, status: &config::SharedStatus) -> Result<StatusSource, Failure> {
+    let config::StatusSource::Target(remote) = status.source else {
+        return Err(not_yet(route, "status"));
+    };
+    let offline = status.offline.as_ref();
+    Ok(StatusSource::Shared {
+        feed: FeedId::next(),
+        adapter: Remote {
+            adapter: 0,
+            kind: AdapterType::Target,
+            timeout: remote.timeout,
+        },
+        by_version: true,
+        offline: offline
+            .map(|offline| encode(&route.hostname, offline))
+            .transpose()?,
+    })
+}
+
+/// The adapters of this kind are not joined to the shards yet.
+fn not_yet(route: &config::Route, adapter: &str) -> Failure {
+    Failure::Plan(format!(
+        "route {:?}: the {adapter} adapter of this type cannot be built yet",
+        route.hostname
+    ))
 }
 
 fn cookie_keys(config: &Config) -> Result<Option<Arc<CookieKeys>>, Failure> {

@@ -43,6 +43,13 @@ fn only(text: &str) -> String {
     all.remove(0)
 }
 
+fn fixed_targets(route: &Route) -> &[std::sync::Arc<passage_proto::question::Target>] {
+    match &route.discovery.source {
+        DiscoverySource::Fixed(targets) => targets,
+        other => panic!("not fixed: {other:?}"),
+    }
+}
+
 #[test]
 fn an_empty_file_is_all_defaults() {
     let config = config("");
@@ -81,7 +88,7 @@ duraton = 60
 limit = 0
 
 [status]
-type = "http"
+type = "htp"
 
 [[routes]]
 hostname = "a.example.net"
@@ -104,8 +111,8 @@ targets = [
         "test.toml:7 | rate_limiter.duraton | an unknown key | duration, enabled, ipv4_prefix, \
          ipv6_prefix, limit, size | did you mean duration?",
         "test.toml:8 | rate_limiter.limit | 0 | a whole number from 1 to 1000000 | -",
-        "test.toml:11 | status.type | \"http\" | \"fixed\", \"target\" | http is not in this version yet; \
-         it comes with a later one",
+        "test.toml:11 | status.type | \"htp\" | \"fixed\", \"http\", \"grpc\", \"target\" | did you mean \
+         \"http\"?",
         "test.toml:15 | routes[0].mode | \"teleport\" | \"transfer\", \"relay\", \"auto\" | -",
         "test.toml:18 | routes[0].discovery.targets[0].address | \"a b\" | a host name or IP address, and \
          a port, such as \"10.0.1.10:25565\" | -",
@@ -174,7 +181,7 @@ fn variables_stand_above_the_file() {
         panic!("fixed")
     };
     assert_eq!(status.version_name, "From the environment");
-    let Discovery::Fixed(targets) = &config.routes[0].discovery;
+    let targets = fixed_targets(&config.routes[0]);
     assert_eq!((targets[0].host.as_str(), targets[0].port), ("b", 1));
     assert_eq!(config.otel.traces.unwrap().url, "http://collector:4318/v1/traces");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
@@ -307,7 +314,10 @@ const COMBINATIONS: &[(&str, &str)] = &[
         "send_proxy_protocol",
     ),
     ("rewrite_host = \"target\"", "rewrite_host"),
-    ("[status]\ntype = \"target\"", "status"),
+    (
+        "[status]\ntype = \"target\"\n[discovery]\ntype = \"agones\"",
+        "status",
+    ),
     (
         "mode = \"relay\"\n[authentication]\ntype = \"mojang\"",
         "authentication",
@@ -352,11 +362,11 @@ const COMBINATIONS: &[(&str, &str)] = &[
     ("[authentication]\nserver_id = \"x\"", "authentication.server_id"),
     (
         "[discovery]\nactions = [{ type = \"meta_filter\" }]",
-        "discovery.actions[0].type",
+        "discovery.actions[0].rules",
     ),
     (
-        "[discovery]\ntype = \"agones_discovery\"\nnamespace = \"x\"",
-        "discovery.type",
+        "[discovery]\ntype = \"agones_discovery\"\nnamespace = \"-x\"",
+        "discovery.namespace",
     ),
     (
         "[discovery]\ntargets = [{ address = \"a\" }]",
@@ -369,7 +379,7 @@ const COMBINATIONS: &[(&str, &str)] = &[
     ("[discovery]\ntargets = 7", "discovery.targets"),
     (
         "[strategy]\ntype = \"player_fill\"\nfield = \"x\"",
-        "strategy.type",
+        "strategy.max_players",
     ),
     ("shards = 2", "shards"),
     ("[[routes]]\nmode = \"relay\"", "routes[0].hostname"),
@@ -418,11 +428,9 @@ fn routes_take_what_they_do_not_say_from_the_top_level() {
     );
     let name = |route: &Route| match &route.status {
         Status::Fixed(status) => status.version_name.clone(),
-        Status::Target => panic!("fixed"),
+        Status::Shared(_) => panic!("fixed"),
     };
-    let target = |route: &Route| match &route.discovery {
-        Discovery::Fixed(targets) => targets[0].identifier.clone(),
-    };
+    let target = |route: &Route| fixed_targets(route)[0].identifier.clone();
     let [base, own] = config.routes.as_slice() else {
         panic!("two routes")
     };

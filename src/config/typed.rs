@@ -9,7 +9,9 @@ mod network;
 mod observability;
 mod route;
 mod secret;
+mod service;
 mod status;
+mod strategy;
 mod tls;
 
 use std::net::SocketAddr;
@@ -21,15 +23,20 @@ use passage_proto::status::StatusDocument;
 use passage_shards::pool::{ProxyProtocol, RateLimit};
 
 pub use authentication::{Authentication, Mojang};
-pub use discovery::Discovery;
 pub(crate) use discovery::split_address;
+pub use discovery::{
+    Action, ActionKind, Agones, AgonesPriority, AgonesSelector, Backoff, Check, Discovery, DiscoverySource,
+    Dns, DnsRecords, Ejection, Health, Http, KubernetesFile,
+};
 pub use localization::Localization;
 pub use network::{Bounds, Shards};
 pub use observability::{Admin, Endpoint, Otel, Sentry};
 pub use route::{CATCH_ALL, Route};
 pub(super) use secret::from_file as secret_from_file;
 pub use secret::{SECRET_BYTES_MIN, Secret};
-pub use status::Status;
+pub use service::{Remote, Service};
+pub use status::{SharedStatus, Status, StatusSource};
+pub use strategy::Strategy;
 pub use tls::Tls;
 
 use super::section::Section;

@@ -132,7 +132,11 @@ pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&Node) -> Parsed<f64
 
 /// A time in seconds, whole or with a fraction, within bounds in whole seconds.
 pub(super) fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Node) -> Parsed<Duration> {
-    let bounds = f64::from(*range.start())..=f64::from(*range.end());
+    seconds_within(f64::from(*range.start())..=f64::from(*range.end()))
+}
+
+/// A time in seconds, whole or with a fraction, within bounds that may have a fraction, too.
+pub(super) fn seconds_within(bounds: RangeInclusive<f64>) -> impl Fn(&Node) -> Parsed<Duration> {
     move |node| {
         let seconds = float(node).filter(|seconds| bounds.contains(seconds));
         seconds.map(Duration::from_secs_f64).ok_or_else(|| {

@@ -69,8 +69,10 @@ fn mojang(url: &str) -> Mojang {
 fn settings(url: &str) -> config::Mojang {
     config::Mojang {
         url: url.to_owned(),
-        timeout: Duration::from_secs(5),
-        concurrency: 2,
+        remote: config::Remote {
+            concurrency: 2,
+            ..config::Remote::default()
+        },
         prevent_proxy_connections: false,
     }
 }

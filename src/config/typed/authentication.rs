@@ -6,11 +6,10 @@ use passage_proto::identity::{Profile, Property};
 use uuid::Uuid;
 
 use super::route::kind;
+use super::service::{self, Protocol, Remote, Service};
 use crate::config::raw::Node;
 use crate::config::section::Section;
-use crate::config::value::{
-    Mismatch, Parsed, boolean, integer, list, one_of, parsed, seconds, text, url, word,
-};
+use crate::config::value::{Mismatch, Parsed, boolean, list, one_of, parsed, text, url, word};
 
 /// How a route authenticates players.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +20,8 @@ pub enum Authentication {
     Disabled,
     /// Everybody is this player.
     Fixed(Profile),
+    /// A service of the network's own.
+    Grpc(Service),
 }
 
 /// How to ask the session server.
@@ -28,10 +29,8 @@ pub enum Authentication {
 pub struct Mojang {
     /// The base address; `/session/minecraft/hasJoined` is added.
     pub url: String,
-    /// For one question, from the moment a player waits for its answer.
-    pub timeout: Duration,
-    /// Questions under way at the same time.
-    pub concurrency: usize,
+    /// How it is asked.
+    pub remote: Remote,
     /// Whether the session server is told the player's IP address, so that it refuses players who log in to
     /// it from another one.
     pub prevent_proxy_connections: bool,
@@ -39,11 +38,21 @@ pub struct Mojang {
 
 const SESSION_SERVER: &str = "https://sessionserver.mojang.com";
 
+/// Mojang answers slowly at times, and counts how often one address asks.
+const SESSION_SERVER_REMOTE: Remote = Remote {
+    timeout: Duration::from_secs(10),
+    concurrency: 12,
+    retries: 2,
+    breaker_failures: 5,
+    breaker_pause: Duration::from_secs(5),
+};
+
 #[derive(Clone)]
 enum Kind {
     Mojang,
     Disabled,
     Fixed,
+    Grpc,
 }
 
 pub(super) fn read(table: &Section<'_>) -> Authentication {
@@ -51,8 +60,10 @@ pub(super) fn read(table: &Section<'_>) -> Authentication {
         ("mojang", Kind::Mojang),
         ("disabled", Kind::Disabled),
         ("fixed", Kind::Fixed),
+        ("grpc", Kind::Grpc),
     ];
-    match kind(table, Kind::Mojang, choices, &["grpc"]) {
+    match kind(table, Kind::Mojang, choices) {
+        Some(Kind::Grpc) => Authentication::Grpc(service::read(table, Protocol::Grpc)),
         Some(Kind::Mojang) => Authentication::Mojang(mojang(table)),
         Some(Kind::Fixed) => Authentication::Fixed(fixed(table)),
         Some(Kind::Disabled) | None => Authentication::Disabled,
@@ -68,10 +79,7 @@ fn mojang(table: &Section<'_>) -> Mojang {
             .unwrap_or_else(|| SESSION_SERVER.into())
             .trim_end_matches('/')
             .to_owned(),
-        timeout: table
-            .value("timeout", seconds(1..=60))
-            .unwrap_or(Duration::from_secs(10)),
-        concurrency: table.value("concurrency", integer(1..=256)).unwrap_or(12),
+        remote: service::remote(table, SESSION_SERVER_REMOTE),
         prevent_proxy_connections: table.value("prevent_proxy_connections", boolean).unwrap_or(false),
     }
 }

@@ -1,189 +1,138 @@
-//! `[discovery]` and `[strategy]`: where targets come from, and which one is chosen.
+//! `[discovery]`: where targets come from, what happens to the list, and how their health is watched.
 
-use std::collections::BTreeMap;
+mod action;
+mod agones;
+mod dns;
+mod fixed;
+mod health;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use passage_proto::question::Target;
-use passage_shards::route::Strategy;
 
-use super::MINECRAFT_PORT;
 use super::route::kind;
-use crate::adapters::targets::{IDENTIFIER_BYTES_MAX, TARGETS_MAX};
-use crate::config::raw::Node;
+use super::service::{self, Protocol, Service};
+use super::strategy::Strategy;
 use crate::config::section::Section;
-use crate::config::value::{Mismatch, Parsed, integer, text, word};
+use crate::config::value::seconds;
 
-/// Where a route's targets come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Discovery {
-    /// From the configuration.
+pub use self::action::{Action, ActionKind};
+pub use self::agones::{Agones, AgonesPriority, AgonesSelector, Backoff, KubernetesFile};
+pub use self::dns::{Dns, DnsRecords};
+pub(crate) use self::fixed::split_address;
+pub use self::health::{Check, Ejection, Health};
+
+/// Where a route's targets come from, and what happens to them until one is chosen.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// Who knows the targets.
+    pub source: DiscoverySource,
+    /// What happens to the list, in order (`actions`).
+    pub actions: Vec<Action>,
+    /// The strategy that stands among the actions, as upstream writes it.
+    pub(super) strategy: Option<Strategy>,
+    /// `[discovery.health]`; `None` where nothing is checked.
+    pub health: Option<Health>,
+    /// `[discovery.ejection]`; `None` where nothing is ejected.
+    pub ejection: Option<Ejection>,
+}
+
+/// Who knows the targets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DiscoverySource {
+    /// The configuration.
     Fixed(Vec<Arc<Target>>),
+    /// A web server, asked in the background.
+    Http(Http),
+    /// DNS, asked in the background.
+    Dns(Dns),
+    /// Agones, asked for each player.
+    Agones(Box<Agones>),
+    /// A service of the network's own, asked for each player.
+    Grpc(Service),
+}
+
+/// A web server that lists targets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Http {
+    /// Where and how it is asked.
+    pub service: Service,
+    /// Time between two questions, where the answer does not say how long it is good (`refresh_interval`).
+    pub refresh_interval: Duration,
+}
+
+const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+enum Kind {
+    Fixed,
+    Http,
+    Dns,
+    Agones,
+    Grpc,
 }
 
 pub(super) fn read(table: &Section<'_>) -> Discovery {
-    let later = [
-        "http",
-        "dns",
-        "dns_discovery",
-        "agones",
-        "agones_discovery",
-        "grpc",
-        "grpc_discovery",
+    const KINDS: &[(&str, Kind)] = &[
+        ("fixed", Kind::Fixed),
+        ("http", Kind::Http),
+        ("dns", Kind::Dns),
+        ("agones", Kind::Agones),
+        ("grpc", Kind::Grpc),
+        ("fixed_discovery", Kind::Fixed),
+        ("dns_discovery", Kind::Dns),
+        ("agones_discovery", Kind::Agones),
+        ("grpc_discovery", Kind::Grpc),
     ];
-    if kind(table, (), &[("fixed", ()), ("fixed_discovery", ())], &later).is_none() {
-        return Discovery::Fixed(Vec::new());
-    }
-    table.tables("actions", |action| {
-        action.skip_rest();
-        action.blame(
-            "type",
-            "an action",
-            "no actions; they are not in this version yet",
-        );
-    });
-    let targets = table.tables("targets", target);
-    if targets.len() > TARGETS_MAX {
-        table.blame(
-            "targets",
-            format!("{} targets", targets.len()),
-            format!("at most {TARGETS_MAX}"),
-        );
-    }
-    for (index, target) in targets.iter().enumerate() {
-        if targets[..index]
-            .iter()
-            .any(|earlier| earlier.identifier == target.identifier)
-        {
-            let key = format!("targets[{index}].identifier");
-            table.blame(
-                &key,
-                format!("{:?} twice", target.identifier),
-                "an identifier that no other target has",
-            );
+    let source = match kind(table, Kind::Fixed, KINDS) {
+        None => {
+            return Discovery {
+                source: DiscoverySource::Fixed(Vec::new()),
+                actions: Vec::new(),
+                strategy: None,
+                health: None,
+                ejection: Some(Ejection::default()),
+            };
         }
-    }
-    Discovery::Fixed(targets.into_iter().map(Arc::new).collect())
-}
-
-pub(super) fn read_strategy(table: &Section<'_>) -> Strategy {
-    let later = [
-        "player_fill",
-        "player_fill_strategy",
-        "random",
-        "round_robin",
-        "least_connections",
-        "lowest_latency",
-        "weighted",
-        "hash",
-        "grpc",
-    ];
-    kind(table, Strategy::Fixed, &[("fixed", Strategy::Fixed)], &later).unwrap_or(Strategy::Fixed)
-}
-
-fn target(table: &Section<'_>) -> Target {
-    let (host, port) = table
-        .required("address", "a host name or IP address, and a port", address)
-        .unwrap_or_default();
-    Target {
-        identifier: table
-            .required("identifier", "a unique name", identifier)
-            .unwrap_or_default(),
-        host,
-        port,
-        priority: table.value("priority", integer(0..=u32::MAX)).unwrap_or(0),
-        meta: table.table("meta", |meta| {
-            meta.skip_rest();
-            let entry = |(key, node): (&str, &Node)| Some((key.to_owned(), meta.checked(key, node, text)?));
-            meta.entries().filter_map(entry).collect::<BTreeMap<_, _>>()
+        Some(Kind::Fixed) => DiscoverySource::Fixed(fixed::read(table)),
+        Some(Kind::Http) => DiscoverySource::Http(Http {
+            service: service::read(table, Protocol::Http),
+            refresh_interval: refresh_interval(table),
         }),
-    }
-}
-
-fn identifier(node: &Node) -> Parsed<String> {
-    let identifier = word(node)?;
-    let fits = identifier.len() <= IDENTIFIER_BYTES_MAX && !identifier.contains(char::is_control);
-    if fits {
-        Ok(identifier)
-    } else {
-        Mismatch::new(
-            node,
-            format!("at most {IDENTIFIER_BYTES_MAX} bytes, no control characters"),
-        )
-        .fail()
-    }
-}
-
-/// `host:port`, `[::1]:port`, or a host alone, which means Minecraft's own port.
-fn address(node: &Node) -> Parsed<(String, u16)> {
-    let written = word(node)?;
-    split_address(&written).map_or_else(
-        || {
-            Mismatch::new(
-                node,
-                "a host name or IP address, and a port, such as \"10.0.1.10:25565\"",
-            )
-            .fail()
-        },
-        Ok,
-    )
-}
-
-/// Splits and checks an address as players and operators write it.
-pub(crate) fn split_address(written: &str) -> Option<(String, u16)> {
-    if let Ok(bare) = written.parse::<std::net::Ipv6Addr>() {
-        return Some((bare.to_string(), MINECRAFT_PORT));
-    }
-    let (host, port) = match written.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']')?;
-            let host = host.parse::<std::net::Ipv6Addr>().ok()?.to_string();
-            (
-                host,
-                if rest.is_empty() {
-                    None
-                } else {
-                    Some(rest.strip_prefix(':')?)
-                },
-            )
-        }
-        None => match written.split_once(':') {
-            Some((host, port)) => (host_name(host)?, Some(port)),
-            None => (host_name(written)?, None),
-        },
+        Some(Kind::Dns) => DiscoverySource::Dns(dns::read(table)),
+        Some(Kind::Agones) => DiscoverySource::Agones(Box::new(agones::read(table))),
+        Some(Kind::Grpc) => DiscoverySource::Grpc(service::read(table, Protocol::Grpc)),
     };
-    let port = port.map_or(Some(MINECRAFT_PORT), |port| {
-        port.parse().ok().filter(|port| *port != 0)
-    })?;
-    Some((host, port))
-}
-
-/// A host name as DNS allows it (RFC 1123, and underscores, which private zones use), or an IPv4 address.
-fn host_name(host: &str) -> Option<String> {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    (host.len() <= 253 && host.split('.').all(label)).then(|| host.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_addresses_as_operators_write_them() {
-        let split = |text| split_address(text).map(|(host, port)| format!("{host} {port}"));
-        assert_eq!(split("10.0.1.10:25566").as_deref(), Some("10.0.1.10 25566"));
-        assert_eq!(split("lobby.internal").as_deref(), Some("lobby.internal 25565"));
-        assert_eq!(split("[::1]:7").as_deref(), Some("::1 7"));
-        assert_eq!(split("fe80::1").as_deref(), Some("fe80::1 25565"));
-        for wrong in [
-            "", ":1", "a:0", "a:65536", "a b:1", "a:1:2", "[::1", "[::1]7", "[a]:1", "a..b:1", "a/b",
-        ] {
-            assert_eq!(split(wrong), None, "{wrong}");
-        }
+    let (actions, strategy) = action::read_all(table);
+    let health = table.table("health", health::read);
+    if health.is_some() && source.is_asked_for_each_player() {
+        table.blame(
+            "health",
+            "health checks of targets that are asked for anew for each player",
+            "no health checks here, or a discovery of type fixed, http or dns",
+        );
     }
+    Discovery {
+        source,
+        actions,
+        strategy,
+        health,
+        ejection: table.table("ejection", health::read_ejection),
+    }
+}
+
+impl DiscoverySource {
+    /// Whether nobody knows the targets before there is a player.
+    #[must_use]
+    pub fn is_asked_for_each_player(&self) -> bool {
+        matches!(self, Self::Agones(_) | Self::Grpc(_))
+    }
+}
+
+/// Time between two questions in the background.
+fn refresh_interval(table: &Section<'_>) -> Duration {
+    table
+        .value("refresh_interval", seconds(1..=86_400))
+        .unwrap_or(REFRESH_INTERVAL)
 }

@@ -3,27 +3,32 @@
 use std::collections::BTreeMap;
 
 use super::route::kind;
+use super::service::{self, Protocol, Service};
 use crate::config::section::Section;
 use crate::config::value::{boolean, text, word};
 use crate::localization::{self, DEFAULT_LOCALE};
 
 /// Words of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Localization {
     /// Used where there is nothing in the client's own language, or where that is not known.
     pub default_locale: String,
     /// Messages by locale and key, above the built-in ones. Locales in the form `de_de`.
     pub messages: BTreeMap<String, BTreeMap<String, String>>,
+    /// Who is asked first; the messages stand in while there is no answer.
+    pub service: Option<Service>,
 }
 
 pub(super) fn read(table: &Section<'_>) -> Localization {
     let built_in = Localization {
         default_locale: DEFAULT_LOCALE.into(),
         messages: BTreeMap::new(),
+        service: None,
     };
-    if kind(table, (), &[("fixed", ())], &["grpc"]).is_none() {
+    let Some(remote) = kind(table, false, &[("fixed", false), ("grpc", true)]) else {
         return built_in;
-    }
+    };
+    let service = remote.then(|| service::read(table, Protocol::Grpc));
     let warn = table.value("warn_unknown_keys", boolean).unwrap_or(true);
     let default_locale = table
         .value("default_locale", word)
@@ -47,6 +52,7 @@ pub(super) fn read(table: &Section<'_>) -> Localization {
     let localization = Localization {
         default_locale: localization::normalise_locale(&default_locale),
         messages: messages.into_iter().collect(),
+        service,
     };
     if !localization::is_known_locale(&localization.default_locale, &localization.messages) {
         let known = localization::built_in_locales().collect::<Vec<_>>().join(", ");

@@ -1,12 +1,13 @@
 //! `[[routes]]`, and the top-level tables that are their defaults and make the catch-all.
 
 use passage_proto::question::RewriteHost;
-use passage_shards::route::{Mode, Pattern, ProxyVersion, RelayOptions, Strategy};
+use passage_shards::route::{self, Mode, Pattern, ProxyVersion, RelayOptions};
 
 use super::authentication::{self, Authentication};
-use super::discovery::{self, Discovery};
+use super::discovery::{self, Discovery, DiscoverySource};
 use super::localization::{self, Localization};
-use super::status::{self, Status};
+use super::status::{self, Status, StatusSource};
+use super::strategy::{self, Strategy};
 use crate::config::raw::{Node, Value};
 use crate::config::section::Section;
 use crate::config::value::{Mismatch, Parsed, one_of, word};
@@ -42,6 +43,8 @@ const ROUTES_MAX: usize = 100_000;
 
 /// Reads the defaults and the routes. Gives the words for logins to no route, and all routes.
 pub(super) fn read_all(root: &Section<'_>) -> (Localization, Vec<Route>) {
+    let discovery = root.table("discovery", discovery::read);
+    let own_strategy = own_strategy(root, Some(&discovery));
     let base = Route {
         hostname: CATCH_ALL.into(),
         mode: Mode::Transfer,
@@ -51,12 +54,15 @@ pub(super) fn read_all(root: &Section<'_>) -> (Localization, Vec<Route>) {
         },
         status: root.table("status", status::read),
         authentication: root.table("authentication", authentication::read),
-        discovery: root.table("discovery", discovery::read),
-        strategy: root.table("strategy", discovery::read_strategy),
+        strategy: own_strategy
+            .clone()
+            .or_else(|| discovery.strategy.clone())
+            .unwrap_or_default(),
+        discovery,
         localization: root.table("localization", localization::read),
     };
     let base = with_mode(root, base);
-    let routes = root.tables("routes", |table| route(table, &base));
+    let routes = root.tables("routes", |table| route(table, &base, own_strategy.as_ref()));
     if routes.is_empty() {
         check(root, &base);
         return (base.localization.clone(), vec![base]);
@@ -72,20 +78,49 @@ pub(super) fn read_all(root: &Section<'_>) -> (Localization, Vec<Route>) {
     (base.localization, routes)
 }
 
-fn route(table: &Section<'_>, base: &Route) -> Route {
+/// Reads one route; `base_strategy` is what the top-level `[strategy]` says, if it is written.
+fn route(table: &Section<'_>, base: &Route, base_strategy: Option<&Strategy>) -> Route {
     let hostname = table.required("hostname", HOSTNAME, hostname).unwrap_or_default();
+    let own_discovery = table.table("discovery", |table| {
+        table.is_written().then(|| discovery::read(table))
+    });
+    let strategy = match (own_strategy(table, own_discovery.as_ref()), &own_discovery) {
+        (Some(own), _) => own,
+        (None, Some(discovery)) => {
+            let among_actions = discovery.strategy.clone();
+            among_actions
+                .or_else(|| base_strategy.cloned())
+                .unwrap_or_default()
+        }
+        (None, None) => base.strategy.clone(),
+    };
     let route = Route {
         hostname,
         status: table.own_or("status", &base.status, status::read),
         authentication: table.own_or("authentication", &base.authentication, authentication::read),
-        discovery: table.own_or("discovery", &base.discovery, discovery::read),
-        strategy: table.own_or("strategy", &base.strategy, discovery::read_strategy),
+        discovery: own_discovery.unwrap_or_else(|| base.discovery.clone()),
+        strategy,
         localization: table.own_or("localization", &base.localization, localization::read),
         ..base.clone()
     };
     let route = with_mode(table, route);
     check(table, &route);
     route
+}
+
+/// The strategy that `table` itself writes; one among the actions of its discovery would be a second one.
+fn own_strategy(table: &Section<'_>, discovery: Option<&Discovery>) -> Option<Strategy> {
+    let own = table.table("strategy", |table| {
+        table.is_written().then(|| strategy::read(table))
+    });
+    if own.is_some() && discovery.is_some_and(|discovery| discovery.strategy.is_some()) {
+        table.blame(
+            "strategy",
+            "a strategy here and a player_fill_strategy among discovery.actions",
+            "one of both",
+        );
+    }
+    own
 }
 
 fn with_mode(table: &Section<'_>, mut route: Route) -> Route {
@@ -95,10 +130,7 @@ fn with_mode(table: &Section<'_>, mut route: Route) -> Route {
         ("auto", Mode::Auto),
     ];
     const VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
-    table.value(
-        "forwarding",
-        choice(&[("none", ())], &["velocity", "bungeeguard", "bungeecord"]),
-    );
+    table.value("forwarding", forwarding);
     if let Some(mode) = table.value("mode", one_of(MODES)) {
         route.mode = mode;
     }
@@ -124,13 +156,6 @@ fn check(table: &Section<'_>, route: &Route) {
                 "mode = \"relay\" or \"auto\" beside it",
             );
         }
-        if route.status == Status::Target {
-            table.blame(
-                "status",
-                "type = \"target\" in mode = \"transfer\"",
-                "mode = \"relay\" or \"auto\" beside it",
-            );
-        }
     }
     let checks_players = !matches!(route.authentication, Authentication::Disabled);
     if route.mode == Mode::Relay && table.has("authentication") && checks_players {
@@ -140,13 +165,60 @@ fn check(table: &Section<'_>, route: &Route) {
             "no authentication here (the target authenticates), or mode = \"transfer\"",
         );
     }
-    let Discovery::Fixed(targets) = &route.discovery;
+    check_choice(table, route);
+}
+
+/// Reports what does not go together among status, discovery and strategy.
+fn check_choice(table: &Section<'_>, route: &Route) {
+    let discovery = &route.discovery;
+    if let Status::Shared(status) = &route.status
+        && matches!(status.source, StatusSource::Target(_))
+        && discovery.source.is_asked_for_each_player()
+    {
+        table.blame(
+            "status",
+            "type = \"target\" with targets that are asked for anew for each player",
+            "a status of another type, or a discovery of type fixed, http or dns",
+        );
+    }
+    let Strategy::BuiltIn(strategy) = &route.strategy else {
+        return warn_of_targets(table, route, None);
+    };
+    match strategy {
+        route::Strategy::LowestLatency if discovery.health.is_none() => table.blame(
+            "strategy",
+            "lowest_latency without health checks, which measure it",
+            "a table [discovery.health] beside it (discovery of type fixed, http or dns), or another strategy",
+        ),
+        route::Strategy::PlayerFill { field, .. } | route::Strategy::Weighted { field } => {
+            warn_of_targets(table, route, Some(field));
+        }
+        _ => warn_of_targets(table, route, None),
+    }
+}
+
+/// Warns of targets in the configuration that cannot be what was meant; `field` is the key of `meta` that
+/// the strategy reads.
+fn warn_of_targets(table: &Section<'_>, route: &Route, field: Option<&String>) {
+    let DiscoverySource::Fixed(targets) = &route.discovery.source else {
+        return;
+    };
+    let name = &route.hostname;
     if targets.is_empty() {
-        let name = &route.hostname;
         table.reading.warn(format!(
             "route {name:?} has no targets: its players are told that there is no server"
         ));
+    } else if let Some(field) = field
+        && !targets.iter().any(|target| is_number(target.meta.get(field)))
+    {
+        table.reading.warn(format!(
+            "route {name:?}: no target has a number under meta.{field}, by which its strategy chooses"
+        ));
     }
+}
+
+fn is_number(value: Option<&String>) -> bool {
+    value.is_some_and(|value| value.trim().parse::<u32>().is_ok())
 }
 
 fn report_twins(root: &Section<'_>, routes: &[Route]) {
@@ -197,36 +269,29 @@ pub(super) fn kind<T: Clone>(
     table: &Section<'_>,
     default: T,
     choices: &'static [(&'static str, T)],
-    later: &[&'static str],
 ) -> Option<T> {
     if !table.has("type") {
         table.value("type", word);
         return Some(default);
     }
-    let kind = table.value("type", choice(choices, later));
+    let kind = table.value("type", one_of(choices));
     if kind.is_none() {
         table.skip_rest();
     }
     kind
 }
 
-/// One of some words; others are known, but not in this version.
-fn choice<T: Clone>(
-    choices: &'static [(&'static str, T)],
-    later: &[&'static str],
-) -> impl Fn(&Node) -> Parsed<T> {
-    move |node| {
-        one_of(choices)(node).map_err(|mut mismatches| {
-            let written = match &node.value {
-                Value::Text(text) => text.as_str(),
-                _ => "",
-            };
-            if let (Some(mismatch), true) = (mismatches.first_mut(), later.contains(&written)) {
-                mismatch.hint = Some(format!(
-                    "{written} is not in this version yet; it comes with a later one"
-                ));
-            }
-            mismatches
-        })
-    }
+/// The words of `forwarding`; some are known, but not in this version.
+fn forwarding(node: &Node) -> Parsed<()> {
+    const LATER: [&str; 3] = ["velocity", "bungeeguard", "bungeecord"];
+    one_of(&[("none", ())])(node).map_err(|mut mismatches| {
+        if let (Some(mismatch), Value::Text(written)) = (mismatches.first_mut(), &node.value)
+            && LATER.contains(&written.as_str())
+        {
+            mismatch.hint = Some(format!(
+                "{written} is not in this version yet; it comes with a later one"
+            ));
+        }
+        mismatches
+    })
 }

@@ -1,6 +1,7 @@
 //! The key that signs authentication cookies.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use zeroize::Zeroizing;
 
@@ -27,6 +28,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expose().hash(state);
     }
 }
 

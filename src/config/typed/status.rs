@@ -1,5 +1,7 @@
 //! `[status]` and `[unknown_host]`: what the server list shows.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use passage_proto::limits::{STATUS_SAMPLE_MAX, STATUS_UNITS_MAX};
@@ -8,17 +10,41 @@ use passage_proto::version::Version;
 use uuid::Uuid;
 
 use super::route::kind;
+use super::service::{self, Protocol, Remote, Service};
 use crate::config::raw::Node;
 use crate::config::section::Section;
-use crate::config::value::{Mismatch, Parsed, boolean, integer, parsed, text, word};
+use crate::config::value::{Mismatch, Parsed, boolean, integer, parsed, seconds, text, word};
 
 /// Where a route's pings are answered from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
     /// From the configuration.
     Fixed(Box<StatusDocument>),
-    /// From the target that the route would choose.
-    Target,
+    /// From somebody who is asked.
+    Shared(Box<SharedStatus>),
+}
+
+/// A status that is asked for, kept, and shown to many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedStatus {
+    /// Who is asked.
+    pub source: StatusSource,
+    /// How long it is shown before it is asked for again, where who is asked does not say
+    /// (`cache_duration`).
+    pub cache_duration: Duration,
+    /// Shown while there is none; `None` closes the connection (`offline`).
+    pub offline: Option<StatusDocument>,
+}
+
+/// Who is asked for a status.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StatusSource {
+    /// A web server.
+    Http(Service),
+    /// A service of the network's own.
+    Grpc(Service),
+    /// The target that the route would choose.
+    Target(Remote),
 }
 
 const DESCRIPTION: &str = r#"{"text":"A Minecraft network behind Passage"}"#;
@@ -29,21 +55,39 @@ const FAVICON_CHARS_MAX: usize = 24_000;
 #[derive(Clone)]
 enum Kind {
     Fixed,
+    Http,
+    Grpc,
     Target,
 }
 
 pub(super) fn read(table: &Section<'_>) -> Status {
-    let choices = &[("fixed", Kind::Fixed), ("target", Kind::Target)];
-    match kind(table, Kind::Fixed, choices, &["http", "grpc"]) {
-        Some(Kind::Target) => Status::Target,
-        Some(Kind::Fixed) => Status::Fixed(Box::new(fixed(table))),
-        None => Status::Fixed(Box::default()),
-    }
+    let choices = &[
+        ("fixed", Kind::Fixed),
+        ("http", Kind::Http),
+        ("grpc", Kind::Grpc),
+        ("target", Kind::Target),
+    ];
+    let (source, cached_for) = match kind(table, Kind::Fixed, choices) {
+        None => return Status::Fixed(Box::default()),
+        Some(Kind::Fixed) => return Status::Fixed(Box::new(fixed(table))),
+        Some(Kind::Http) => (StatusSource::Http(service::read(table, Protocol::Http)), 60),
+        Some(Kind::Grpc) => (StatusSource::Grpc(service::read(table, Protocol::Grpc)), 5),
+        Some(Kind::Target) => (StatusSource::Target(service::remote(table, Remote::default())), 5),
+    };
+    Status::Shared(Box::new(SharedStatus {
+        source,
+        cache_duration: table
+            .value("cache_duration", seconds(1..=86_400))
+            .unwrap_or(Duration::from_secs(cached_for)),
+        offline: table.table("offline", |table| {
+            table.is_written().then(|| read_fixed_only(table))
+        }),
+    }))
 }
 
 /// Reads a status where only a fixed one makes sense.
 pub(super) fn read_fixed_only(table: &Section<'_>) -> StatusDocument {
-    kind(table, (), &[("fixed", ())], &["http", "grpc"]);
+    kind(table, (), &[("fixed", ())]);
     fixed(table)
 }
 
