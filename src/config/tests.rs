@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod adapters;
+mod combinations;
+
 /// Reads a configuration that has only this text, and these variables.
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
     let directory = tempfile::tempdir().unwrap();
@@ -293,112 +296,6 @@ fn problems_know_where_they_can_be_reported_even_if_the_file_makes_no_sense() {
         report.contains("Client Keys") && !report.contains("hunter2"),
         "{report}"
     );
-}
-
-/// Configurations with one problem each, and the key that is blamed.
-const COMBINATIONS: &[(&str, &str)] = &[
-    (
-        "[proxy_protocol]\ntrusted = [\"10.0.0.0/8\"]\nallow_v1 = false\nallow_v2 = false",
-        "proxy_protocol.allow_v2",
-    ),
-    ("[proxy_protocol]\nenabled = true", "proxy_protocol.trusted"),
-    ("timeout = 3\n[limits]\nhandshake = 5", "timeout"),
-    (
-        "address = \"0.0.0.0:9464\"\n[admin]\naddress = \"127.0.0.1:9464\"",
-        "admin.address",
-    ),
-    ("address = [\"[::]:1\", \"[::]:1\"]", "address"),
-    ("address = []", "address"),
-    (
-        "mode = \"transfer\"\nsend_proxy_protocol = \"v2\"",
-        "send_proxy_protocol",
-    ),
-    ("rewrite_host = \"target\"", "rewrite_host"),
-    (
-        "[status]\ntype = \"target\"\n[discovery]\ntype = \"agones\"",
-        "status",
-    ),
-    (
-        "mode = \"relay\"\n[authentication]\ntype = \"mojang\"",
-        "authentication",
-    ),
-    ("mode = \"relay\"\nforwarding = \"velocity\"", "forwarding"),
-    ("[status]\nmin_version = 9\nmax_version = 8", "status.min_version"),
-    (
-        "[status]\nfavicon = \"data:image/png;base64,AAAA\"",
-        "status.favicon",
-    ),
-    (
-        "[status]\ndescription = \"{\\\"text\\\": \"",
-        "status.description",
-    ),
-    ("[rate_limiter]\nlimit = 1\nsize = 1", "rate_limiter.size"),
-    ("[otel]\nmetrics_token = \"x\"", "otel.metrics_token"),
-    ("[tls]\nca_file = \"/nowhere/ca.pem\"", "tls.ca_file"),
-    (
-        "[otel]\nmetrics_endpoint = \"collector:4318\"",
-        "otel.metrics_endpoint",
-    ),
-    ("[otel]\ntraces_sample_rate = 1.5", "otel.traces_sample_rate"),
-    ("[sentry]\nenabled = true", "sentry.address"),
-    (
-        "[sentry]\naddress = \"https://sentry.example.net/1\"",
-        "sentry.address",
-    ),
-    (
-        "[localization]\ndefault_locale = \"tlh\"",
-        "localization.default_locale",
-    ),
-    ("[localization.messages]\nen = \"Hi\"", "localization.messages.en"),
-    ("[localization.messages.en]\nx = 1", "localization.messages.en.x"),
-    (
-        "[authentication]\ntype = \"fixed\"\nname = \"Steve\"",
-        "authentication.id",
-    ),
-    (
-        "[authentication]\ntype = \"fixed\"\nname = \"../\"\nid = \"069a79f4-44e9-4726-a5be-fca90e38aaf5\"",
-        "authentication.name",
-    ),
-    ("[authentication]\nserver_id = \"x\"", "authentication.server_id"),
-    (
-        "[discovery]\nactions = [{ type = \"meta_filter\" }]",
-        "discovery.actions[0].rules",
-    ),
-    (
-        "[discovery]\ntype = \"agones_discovery\"\nnamespace = \"-x\"",
-        "discovery.namespace",
-    ),
-    (
-        "[discovery]\ntargets = [{ address = \"a\" }]",
-        "discovery.targets[0].identifier",
-    ),
-    (
-        "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\", meta = { x = 1 } }]",
-        "discovery.targets[0].meta.x",
-    ),
-    ("[discovery]\ntargets = 7", "discovery.targets"),
-    (
-        "[strategy]\ntype = \"player_fill\"\nfield = \"x\"",
-        "strategy.max_players",
-    ),
-    ("shards = 2", "shards"),
-    ("[[routes]]\nmode = \"relay\"", "routes[0].hostname"),
-    ("[[routes]]\nhostname = \"/a(/\"", "routes[0].hostname"),
-    (
-        "[[routes]]\nhostname = \"a\"\n[[routes]]\nhostname = \"A.\"",
-        "routes[1].hostname",
-    ),
-    ("[[routes]]\nhostname = \"a\"\nhots = 1", "routes[0].hots"),
-    ("[unknown_host]\ntype = \"grpc\"", "unknown_host.type"),
-];
-
-#[test]
-fn impossible_combinations_are_reported() {
-    for (text, key) in COMBINATIONS {
-        let problem = only(text);
-        assert_eq!(problem.split(" | ").nth(1), Some(*key), "{text}: {problem}");
-        assert!(problem.starts_with("test.toml"), "{text}: {problem}");
-    }
 }
 
 #[test]
