@@ -22,7 +22,7 @@ use self::section::Reading;
 pub(crate) use self::typed::split_address;
 pub use self::typed::{
     Action, ActionKind, Admin, Agones, AgonesPriority, AgonesSelector, Authentication, Backoff, Bounds,
-    CATCH_ALL, Check, Config, Discovery, DiscoverySource, Dns, DnsRecords, Ejection, Endpoint, Health, Http,
+    CATCH_ALL, Check, Config, Discovery, DiscoverySource, Dns, DnsRecords, Endpoint, Health, Http,
     KubernetesFile, Localization, MINECRAFT_PORT, Mojang, Otel, Remote, Route, SECRET_BYTES_MIN, Secret,
     Sentry, Service, Shards, SharedStatus, Status, StatusSource, Strategy, Tls,
 };

@@ -52,7 +52,8 @@ pub(crate) fn checked_one(target: Target) -> Result<Arc<Target>, String> {
     let name = &target.identifier;
     if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || name.contains(char::is_control) {
         return Err(format!(
-            "has an identifier of {} bytes; 1 to {IDENTIFIER_BYTES_MAX} without control characters are allowed",
+            "has an identifier of {} bytes; 1 to {IDENTIFIER_BYTES_MAX} without control characters are \
+             allowed",
             name.len()
         ));
     }

@@ -106,7 +106,7 @@ targets = [
         "test.toml:1 | adress | an unknown key | address, admin, auth_cookie_expiry, auth_secret, \
          authentication, discovery, forwarding, limits, localization, max_packet_length, mode, otel, \
          proxy_protocol, rate_limiter, rewrite_host, routes, send_proxy_protocol, sentry, shards, status, \
-         strategy, timeout, unknown_host | did you mean address?",
+         strategy, timeout, tls, unknown_host | did you mean address?",
         "test.toml:2 | timeout | \"long\" | a number of seconds from 1 to 86400 | -",
         "test.toml:3 | max_packet_length | 3000000 | a whole number from 8192 to 2097151 | -",
         "test.toml:4 | auth_secret | 7 bytes (not shown) | at least 16 bytes of text | make one with: \

@@ -26,7 +26,7 @@ pub use authentication::{Authentication, Mojang};
 pub(crate) use discovery::split_address;
 pub use discovery::{
     Action, ActionKind, Agones, AgonesPriority, AgonesSelector, Backoff, Check, Discovery, DiscoverySource,
-    Dns, DnsRecords, Ejection, Health, Http, KubernetesFile,
+    Dns, DnsRecords, Health, Http, KubernetesFile,
 };
 pub use localization::Localization;
 pub use network::{Bounds, Shards};

@@ -10,6 +10,7 @@ use passage_proto::question::ClientInfo;
 use uuid::Uuid;
 
 use super::*;
+use crate::config::Remote;
 use crate::tls::authority::Authority;
 
 const STEVE: &str = r#"{"id":"069a79f444e94726a5befca90e38aaf5","name":"Steve","properties":[
@@ -69,9 +70,9 @@ fn mojang(url: &str) -> Mojang {
 fn settings(url: &str) -> config::Mojang {
     config::Mojang {
         url: url.to_owned(),
-        remote: config::Remote {
+        remote: Remote {
             concurrency: 2,
-            ..config::Remote::default()
+            ..Remote::default()
         },
         prevent_proxy_connections: false,
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use passage_shards::ejection::Terms;
 use passage_shards::route::{MetaTest, Strategy as BuiltIn};
 
 use super::*;
@@ -49,8 +50,16 @@ fn a_token_that_others_could_read_on_its_way_is_warned_of() {
     let [warning] = &warnings("http://api.example.net/targets")[..] else {
         panic!("one warning")
     };
-    assert!(warning.contains("discovery.token") && !warning.contains("hunter2"), "{warning}");
-    for safe in ["https://api.example.net/", "http://127.0.0.1:80/", "http://[::1]:80/", "http://localhost/"] {
+    assert!(
+        warning.contains("discovery.token") && !warning.contains("hunter2"),
+        "{warning}"
+    );
+    for safe in [
+        "https://api.example.net/",
+        "http://127.0.0.1:80/",
+        "http://[::1]:80/",
+        "http://localhost/",
+    ] {
         assert!(warnings(safe).is_empty(), "{safe}");
     }
 }
@@ -74,12 +83,18 @@ fn statuses_come_from_the_configuration_or_from_somebody_who_is_asked() {
 
 #[test]
 fn targets_come_from_dns() {
-    let dns = |keys: &str| match first(&format!("[discovery]\ntype = \"dns\"\n{keys}")).discovery.source {
+    let dns = |keys: &str| match first(&format!("[discovery]\ntype = \"dns\"\n{keys}"))
+        .discovery
+        .source
+    {
         DiscoverySource::Dns(dns) => dns,
         other => panic!("{other:?}"),
     };
     let srv = dns("domain = \"_minecraft._tcp.example.net.\"");
-    assert_eq!((srv.domain.as_str(), srv.records), ("_minecraft._tcp.example.net", DnsRecords::Srv));
+    assert_eq!(
+        (srv.domain.as_str(), srv.records),
+        ("_minecraft._tcp.example.net", DnsRecords::Srv)
+    );
     assert_eq!((srv.refresh_interval.as_secs(), srv.resolvers.len()), (30, 0));
     let addresses = dns(
         "domain = \"mc.example.net\"\nrecord_type = \"a\"\nport = 7\nrefresh_interval = 5\nresolver = \
@@ -196,7 +211,11 @@ fn actions_filter_by_meta_and_by_player_and_ask_services() {
     assert!(matches(allow, "sTEVE", nobody) && matches(allow, "Admin_1", nobody));
     assert!(matches(allow, "Alex", "069a79f4-44e9-4726-a5be-fca90e38aaf5"));
     assert!(!matches(allow, "Alex", nobody) && !matches(allow, "NotAdmin_1", nobody));
-    assert!(matches(block, "Bot_7", nobody) && matches(block, "Spammer", nobody) && !matches(block, "Steve", nobody));
+    assert!(
+        matches(block, "Bot_7", nobody)
+            && matches(block, "Spammer", nobody)
+            && !matches(block, "Steve", nobody)
+    );
     assert!(matches!(grpc.kind, ActionKind::Grpc(_)));
 }
 
@@ -212,14 +231,23 @@ fn every_strategy_has_its_name() {
     };
     let field = || "weight".to_owned();
     assert_eq!(strategy("\"fixed\""), BuiltIn::Fixed);
-    assert_eq!(strategy("\"player_fill\"\nfield = \"players\"\nmax_players = 50"), player_fill);
+    assert_eq!(
+        strategy("\"player_fill\"\nfield = \"players\"\nmax_players = 50"),
+        player_fill
+    );
     assert_eq!(strategy("\"random\""), BuiltIn::Random);
     assert_eq!(strategy("\"round_robin\""), BuiltIn::RoundRobin);
     assert_eq!(strategy("\"least_connections\""), BuiltIn::LeastConnections);
-    assert_eq!(strategy("\"lowest_latency\"\n[discovery.health]"), BuiltIn::LowestLatency);
+    assert_eq!(
+        strategy("\"lowest_latency\"\n[discovery.health]"),
+        BuiltIn::LowestLatency
+    );
     assert_eq!(strategy("\"weighted\""), BuiltIn::Weighted { field: field() });
     assert_eq!(strategy("\"hash\""), BuiltIn::Hash { field: None });
-    assert_eq!(strategy("\"hash\"\nfield = \"weight\""), BuiltIn::Hash { field: Some(field()) });
+    assert_eq!(
+        strategy("\"hash\"\nfield = \"weight\""),
+        BuiltIn::Hash { field: Some(field()) }
+    );
     let grpc = first("[strategy]\ntype = \"grpc\"\naddress = \"http://127.0.0.1:50051\"").strategy;
     assert!(matches!(grpc, Strategy::Grpc(_)));
 }
@@ -251,19 +279,28 @@ fn a_strategy_among_the_actions_is_the_strategy_of_the_routes_with_that_discover
         })
         .collect();
     assert_eq!(strategies, ["fill", "random", "fixed"]);
-    assert!(config.routes.iter().all(|route| route.discovery.actions.is_empty()));
+    assert!(
+        config
+            .routes
+            .iter()
+            .all(|route| route.discovery.actions.is_empty())
+    );
 }
 
 #[test]
 fn health_checks_are_enabled_by_their_table_and_ejection_until_it_is_switched_off() {
     let plain = first("").discovery;
-    assert_eq!((plain.health, plain.ejection), (None, Some(Ejection::default())));
+    assert_eq!((plain.health, plain.ejection), (None, Terms::default()));
     let text = "[discovery.health]\ntype = \"tcp\"\ninterval = 1\n[discovery.ejection]\nenabled = false";
     let watched = first(text).discovery;
-    assert!(matches!(watched.health, Some(health) if health.check == Check::Tcp && health.interval.as_secs() == 1));
-    assert_eq!(watched.ejection, None);
-    let ejection = first("[discovery.ejection]\nfailures = 1\npause = 2\nshare_max = 100").discovery.ejection;
-    assert!(matches!(ejection, Some(ejection) if ejection.failures == 1 && ejection.share_max == 100));
+    assert!(
+        matches!(watched.health, Some(health) if health.check == Check::Tcp && health.interval.as_secs() == 1)
+    );
+    assert_eq!(watched.ejection.share_max, 0);
+    let ejection = first("[discovery.ejection]\nfailures = 1\npause = 2\nshare_max = 100")
+        .discovery
+        .ejection;
+    assert_eq!((ejection.consecutive_failures, ejection.share_max), (1, 100));
 }
 
 #[test]
@@ -295,7 +332,10 @@ fn variables_reach_the_keys_of_every_adapter() {
         ("PASSAGE_DISCOVERY_DOMAIN", "mc.example.net"),
         ("PASSAGE_DISCOVERY_RESOLVER", "10.0.0.2, 10.0.0.3:54"),
         ("PASSAGE_DISCOVERY_HEALTH_INTERVAL", "9"),
-        ("PASSAGE_DISCOVERY_ACTIONS", "[{ type = \"player_block_filter\", usernames = [\"Herobrine\"] }]"),
+        (
+            "PASSAGE_DISCOVERY_ACTIONS",
+            "[{ type = \"player_block_filter\", usernames = [\"Herobrine\"] }]",
+        ),
         ("PASSAGE_STRATEGY_TYPE", "lowest_latency"),
         ("PASSAGE_LOCALIZATION_TYPE", "grpc"),
         ("PASSAGE_LOCALIZATION_ADDRESS", "http://127.0.0.1:3"),
@@ -306,24 +346,42 @@ fn variables_reach_the_keys_of_every_adapter() {
     let Status::Shared(status) = &route.status else {
         panic!("{route:?}")
     };
-    assert_eq!((status.cache_duration.as_secs(), status.offline.is_some()), (7, true));
+    assert_eq!(
+        (status.cache_duration.as_secs(), status.offline.is_some()),
+        (7, true)
+    );
     let DiscoverySource::Dns(dns) = &route.discovery.source else {
         panic!("{route:?}")
     };
     assert_eq!(dns.resolvers[1].port(), 54);
     assert!(matches!(route.discovery.health, Some(health) if health.interval.as_secs() == 9));
     assert_eq!(route.discovery.actions.len(), 1);
-    assert_eq!(route.localization.service.as_ref().unwrap().remote.breaker_pause.as_secs(), 9);
+    assert_eq!(
+        route
+            .localization
+            .service
+            .as_ref()
+            .unwrap()
+            .remote
+            .breaker_pause
+            .as_secs(),
+        9
+    );
 }
 
 #[test]
 fn what_works_but_perhaps_not_as_meant_is_warned_of() {
     let warning = |text: &str| {
-        let warnings = read(text, &[]).unwrap_or_else(|problems| panic!("{problems}")).warnings;
+        let warnings = read(text, &[])
+            .unwrap_or_else(|problems| panic!("{problems}"))
+            .warnings;
         warnings.join("\n")
     };
-    let targets = "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\", meta = { players = \"3\" } }]\n";
-    let fill = |field: &str| format!("{targets}[strategy]\ntype = \"player_fill\"\nfield = \"{field}\"\nmax_players = 9");
+    let targets =
+        "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\", meta = { players = \"3\" } }]\n";
+    let fill = |field: &str| {
+        format!("{targets}[strategy]\ntype = \"player_fill\"\nfield = \"{field}\"\nmax_players = 9")
+    };
     assert_eq!(warning(&fill("players")), "");
     assert!(warning(&fill("playres")).contains("meta.playres"));
     let nobody = format!("{targets}actions = [{{ type = \"player_allow_filter\" }}]");

@@ -105,11 +105,11 @@ const COMBINATIONS: &[(&str, &str)] = &[
     ),
     ("[discovery]\nactions = [{}]", "discovery.actions[0].type"),
     (
-        "[discovery]\nactions = [{ type = \"meta_filter\", rules = [{ key = \"a\", op = \"in\", value = \"b\" }] }]",
+        "[[discovery.actions]]\ntype = \"meta_filter\"\nrules = [{ key = \"a\", op = \"in\", value = \"b\" }]",
         "discovery.actions[0].rules[0].value",
     ),
     (
-        "[discovery]\nactions = [{ type = \"meta_filter\", rules = [{ key = \"a\", op = \"exists\", value = \"b\" }] }]",
+        "[[discovery.actions]]\ntype = \"meta_filter\"\nrules = [{ key = \"a\", op = \"exists\", value = \"b\" }]",
         "discovery.actions[0].rules[0].value",
     ),
     (
@@ -206,10 +206,7 @@ const COMBINATIONS: &[(&str, &str)] = &[
         "[status]\ntype = \"target\"\n[discovery]\ntype = \"grpc\"\naddress = \"http://a:1\"",
         "status",
     ),
-    (
-        "[localization]\ntype = \"grpc\"",
-        "localization.address",
-    ),
+    ("[localization]\ntype = \"grpc\"", "localization.address"),
     ("shards = 2", "shards"),
     ("[[routes]]\nmode = \"relay\"", "routes[0].hostname"),
     ("[[routes]]\nhostname = \"/a(/\"", "routes[0].hostname"),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passage_proto::question::Target;
+use passage_shards::ejection::Terms;
 
 use super::route::kind;
 use super::service::{self, Protocol, Service};
@@ -21,7 +22,7 @@ pub use self::action::{Action, ActionKind};
 pub use self::agones::{Agones, AgonesPriority, AgonesSelector, Backoff, KubernetesFile};
 pub use self::dns::{Dns, DnsRecords};
 pub(crate) use self::fixed::split_address;
-pub use self::health::{Check, Ejection, Health};
+pub use self::health::{Check, Health};
 
 /// Where a route's targets come from, and what happens to them until one is chosen.
 #[derive(Clone, Debug)]
@@ -34,8 +35,8 @@ pub struct Discovery {
     pub(super) strategy: Option<Strategy>,
     /// `[discovery.health]`; `None` where nothing is checked.
     pub health: Option<Health>,
-    /// `[discovery.ejection]`; `None` where nothing is ejected.
-    pub ejection: Option<Ejection>,
+    /// `[discovery.ejection]`.
+    pub ejection: Terms,
 }
 
 /// Who knows the targets.
@@ -92,7 +93,7 @@ pub(super) fn read(table: &Section<'_>) -> Discovery {
                 actions: Vec::new(),
                 strategy: None,
                 health: None,
-                ejection: Some(Ejection::default()),
+                ejection: Terms::default(),
             };
         }
         Some(Kind::Fixed) => DiscoverySource::Fixed(fixed::read(table)),

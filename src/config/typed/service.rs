@@ -1,7 +1,6 @@
 //! Services that adapters ask: where they are, and the keys that all of them share.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use super::discovery::split_address;
 use super::secret::{Secret, token};
@@ -9,32 +8,7 @@ use crate::config::raw::Node;
 use crate::config::section::Section;
 use crate::config::value::{Mismatch, Parsed, integer, seconds, seconds_within, url};
 
-/// How an adapter asks its service, whichever it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Remote {
-    /// For one question, retries included, from the moment somebody waits for its answer (`timeout`).
-    pub timeout: Duration,
-    /// Calls under way at the same time (`concurrency`).
-    pub concurrency: usize,
-    /// Attempts after a first one that failed, where asking twice does no harm (`retries`).
-    pub retries: u32,
-    /// Failures in a row after which the service is left alone (`breaker_failures`); 0 for never.
-    pub breaker_failures: u32,
-    /// For how long it is left alone at first, until one call tries it again (`breaker_pause`).
-    pub breaker_pause: Duration,
-}
-
-impl Default for Remote {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-            concurrency: 64,
-            retries: 2,
-            breaker_failures: 5,
-            breaker_pause: Duration::from_secs(5),
-        }
-    }
-}
+pub use crate::adapters::call::Policy as Remote;
 
 /// A service that is asked over HTTP or gRPC.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +17,7 @@ pub struct Service {
     pub address: String,
     /// Sent as `authorization: Bearer …` (`token`).
     pub token: Option<Secret>,
-    /// How it is asked.
+    /// The bounds of asking it.
     pub remote: Remote,
 }
 

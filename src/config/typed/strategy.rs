@@ -60,7 +60,9 @@ pub(super) fn read(table: &Section<'_>) -> Strategy {
         Some(Kind::Weighted) => BuiltIn::Weighted {
             field: table.value("field", word).unwrap_or_else(|| WEIGHT.into()),
         },
-        Some(Kind::Hash) => BuiltIn::Hash,
+        Some(Kind::Hash) => BuiltIn::Hash {
+            field: table.value("field", word),
+        },
         Some(Kind::Grpc) => return Strategy::Grpc(service::read(table, Protocol::Grpc)),
     };
     Strategy::BuiltIn(built_in)

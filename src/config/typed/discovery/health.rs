@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use passage_shards::ejection::Terms;
+
 use crate::config::section::Section;
 use crate::config::value::{boolean, integer, one_of, seconds, seconds_within};
 
@@ -31,30 +33,6 @@ pub enum Check {
     Tcp,
 }
 
-/// What happens to targets whose connections fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ejection {
-    /// Failures in a row after which a target gets no players (`failures`).
-    pub failures: u32,
-    /// For how long at first; it doubles each time (`pause`).
-    pub pause: Duration,
-    /// For how long at most (`pause_max`).
-    pub pause_max: Duration,
-    /// How many of the targets of a choice may be left out, in percent (`share_max`).
-    pub share_max: u8,
-}
-
-impl Default for Ejection {
-    fn default() -> Self {
-        Self {
-            failures: 3,
-            pause: Duration::from_secs(10),
-            pause_max: Duration::from_secs(300),
-            share_max: 50,
-        }
-    }
-}
-
 /// Enabled by its presence, unless it says `enabled = false`.
 pub(super) fn read(table: &Section<'_>) -> Option<Health> {
     const CHECKS: &[(&str, Check)] = &[("status", Check::Status), ("tcp", Check::Tcp)];
@@ -76,14 +54,14 @@ pub(super) fn read(table: &Section<'_>) -> Option<Health> {
     enabled.then_some(health)
 }
 
-/// Enabled unless it says `enabled = false`.
-pub(super) fn read_ejection(table: &Section<'_>) -> Option<Ejection> {
+/// Enabled unless it says `enabled = false`; then no target is left out.
+pub(super) fn read_ejection(table: &Section<'_>) -> Terms {
     let enabled = table.value("enabled", boolean).unwrap_or(true);
-    let default = Ejection::default();
-    let ejection = Ejection {
-        failures: table
+    let default = Terms::default();
+    let terms = Terms {
+        consecutive_failures: table
             .value("failures", integer(1..=1_000))
-            .unwrap_or(default.failures),
+            .unwrap_or(default.consecutive_failures),
         pause: table.value("pause", seconds(1..=3_600)).unwrap_or(default.pause),
         pause_max: table
             .value("pause_max", seconds(1..=86_400))
@@ -92,16 +70,19 @@ pub(super) fn read_ejection(table: &Section<'_>) -> Option<Ejection> {
             .value("share_max", integer(0..=100))
             .unwrap_or(default.share_max),
     };
-    if ejection.pause > ejection.pause_max {
+    if terms.pause > terms.pause_max {
         table.blame(
             "pause",
             format!(
                 "{} s, more than pause_max ({} s)",
-                ejection.pause.as_secs_f64(),
-                ejection.pause_max.as_secs_f64()
+                terms.pause.as_secs_f64(),
+                terms.pause_max.as_secs_f64()
             ),
             "at most pause_max",
         );
     }
-    enabled.then_some(ejection)
+    Terms {
+        share_max: if enabled { terms.share_max } else { 0 },
+        ..terms
+    }
 }
