@@ -27,6 +27,9 @@ use crate::trace::TraceParent;
 #[cfg(test)]
 mod tests;
 
+/// Most targets that an answer may have; one with more has failed.
+pub const TARGETS_MAX: usize = 4_096;
+
 /// What only the control thread can find out, because it needs the network.
 #[derive(Debug)]
 pub enum RemoteQuestion {
@@ -287,11 +290,14 @@ pub fn authentication_refusal(cause: AskError) -> Refusal {
     }
 }
 
-/// What a player reads when no target could be found or chosen because an adapter failed.
+/// What a player reads when discovery, an action or the strategy gave no target.
 pub fn choice_refusal(cause: AskError) -> Refusal {
     let key = match cause {
+        AskError::Denied => keys::DISCONNECT_NO_TARGET,
         AskError::Overloaded => keys::DISCONNECT_OVERLOADED,
-        _ => keys::DISCONNECT_NO_TARGET,
+        AskError::RateLimited | AskError::Failed | AskError::Unreachable | AskError::TimedOut => {
+            keys::DISCONNECT_DISCOVERY_UNAVAILABLE
+        }
     };
     Refusal {
         message: Message {
@@ -334,7 +340,7 @@ struct Open {
 struct Entry {
     serial: u64,
     answer: Option<RemoteAnswer>,
-    notify: Box<dyn Fn()>,
+    notify: Rc<dyn Fn()>,
     abandoned: Arc<AtomicBool>,
 }
 
@@ -362,7 +368,7 @@ impl Desk {
         question: RemoteQuestion,
         deadline: Instant,
         trace: Option<TraceParent>,
-        notify: Box<dyn Fn()>,
+        notify: Rc<dyn Fn()>,
     ) -> Result<Pending, AskError> {
         let kind = question.kind();
         let pending = self.open(notify);
@@ -388,11 +394,9 @@ impl Desk {
     /// Hands the answers that have come to whoever waits for them.
     pub(crate) fn deliver(&self) {
         for letter in self.mailbox.try_iter() {
-            let mut open = self.open.borrow_mut();
-            let entry = open.questions.get_mut(letter.ticket.slot);
-            if let Some(entry) = entry.filter(|entry| entry.serial == letter.ticket.serial) {
-                entry.answer = Some(letter.answer);
-                (entry.notify)();
+            // Called without the borrow: who is told may take the answer and ask again on the spot.
+            if let Some(notify) = self.file(letter) {
+                notify();
             }
         }
     }
@@ -402,7 +406,17 @@ impl Desk {
         self.open.borrow().questions.len()
     }
 
-    fn open(self: &Rc<Self>, notify: Box<dyn Fn()>) -> Pending {
+    /// Puts the answer where its question is, if somebody still waits for it, and says who is to be told.
+    fn file(&self, letter: Letter) -> Option<Rc<dyn Fn()>> {
+        let mut open = self.open.borrow_mut();
+        let entry = open.questions.get_mut(letter.ticket.slot)?;
+        (entry.serial == letter.ticket.serial).then(|| {
+            entry.answer = Some(letter.answer);
+            Rc::clone(&entry.notify)
+        })
+    }
+
+    fn open(self: &Rc<Self>, notify: Rc<dyn Fn()>) -> Pending {
         let mut open = self.open.borrow_mut();
         open.serial += 1;
         let serial = open.serial;

@@ -15,17 +15,23 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use passage_proto::session::{Effect, End, Handoff, ProxyExpectation, Session, Setup, Stage};
 
-use self::answers::Errand;
+use self::choosing::Choosing;
+use self::errand::Errand;
 use crate::admission::{LoginSeat, Seat};
 use crate::engine::{Event, Socket};
 use crate::outcome::{Outcome, Record};
 use crate::pool::panic_message;
 use crate::report::Panicked;
+use crate::route::Counted;
 use crate::shard::{Enrolment, Gate, RouteRef, Shard};
 use crate::trace::SpanName;
 
 mod answers;
+mod choosing;
+mod errand;
 mod hand_over;
+mod status;
+mod words;
 
 /// How long a client may take to read a last message and close, before its socket is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
@@ -67,6 +73,10 @@ struct Connection {
     login: Option<LoginSeat>,
     route: Option<RouteRef>,
     errand: Option<Errand>,
+    /// How a relayed player's target was chosen, for the case that it cannot be dialled.
+    choosing: Option<Box<Choosing>>,
+    /// The player counts for this target's load.
+    counted: Option<Counted>,
     _enrolment: Enrolment,
 }
 
@@ -141,6 +151,8 @@ impl Connection {
             login: None,
             route: None,
             errand: None,
+            choosing: None,
+            counted: None,
             _enrolment: shard.enroll(socket.notifier()),
             shard: Rc::clone(shard),
             socket,
@@ -223,11 +235,11 @@ impl Connection {
             Event::Ended | Event::Failed(_) => self.session.hang_up(now),
             Event::Deadline => {
                 self.session.tick(now);
-                self.give_up_errand(now);
+                self.pursue_errand(now);
             }
             Event::Notified => {
                 self.check_gate()?;
-                self.finish_errand(now);
+                self.pursue_errand(now);
             }
         }
         Ok(())
@@ -267,7 +279,7 @@ impl Connection {
         {
             self.shard.count(|meter| meter.target_connected(target));
             if let Some(trace) = self.record.trace() {
-                trace.close(SpanName::TargetConnection, None);
+                trace.close(SpanName::TargetConnection, None, None);
             }
         }
         self.record.ended(end.into(), self.session.facts());

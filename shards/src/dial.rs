@@ -41,6 +41,26 @@ impl DialError {
             Self::TimedOut => "timed_out",
         }
     }
+
+    /// Whether it says something about the target. That this process has no descriptors or ports left does
+    /// not, nor that the control thread is busy.
+    pub(crate) fn is_targets_fault(&self) -> bool {
+        const OURS: [i32; 5] = [
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOBUFS,
+            libc::ENOMEM,
+            libc::EADDRNOTAVAIL,
+        ];
+        match self {
+            Self::Resolve(cause) => *cause != AskError::Overloaded,
+            Self::NoAddress | Self::TimedOut => true,
+            Self::Connect(_, error) => {
+                error.kind() != io::ErrorKind::QuotaExceeded
+                    && error.raw_os_error().is_none_or(|errno| !OURS.contains(&errno))
+            }
+        }
+    }
 }
 
 /// Connects to a target. `trace` is what the search for its address is a part of.
@@ -92,7 +112,7 @@ async fn resolve(
     };
     let pending = shard
         .desk
-        .ask(question, deadline, trace, Box::new(move || ring.ring()))
+        .ask(question, deadline, trace, Rc::new(move || ring.ring()))
         .map_err(DialError::Resolve)?;
     future::or(answered.rung(), shard.engine.sleep_until(deadline)).await;
     match pending.take() {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use passage_proto::question::Target;
 use passage_proto::status::StatusReply;
+use passage_proto::version::is_release;
 
 /// Names one feed. Never used again for another one in the same process, also not after a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +56,19 @@ pub enum StatusKey {
     Version(i32),
     /// Clients of versions that Passage does not know.
     OtherVersion,
+}
+
+impl StatusKey {
+    /// Where a client of this version finds its status. There are never more keys than known versions and
+    /// one, whatever clients say.
+    #[must_use]
+    pub fn of(protocol: i32, by_version: bool) -> Self {
+        match by_version {
+            false => Self::Any,
+            true if is_release(protocol) => Self::Version(protocol),
+            true => Self::OtherVersion,
+        }
+    }
 }
 
 /// A status and how long it may be shown without asking again.

@@ -10,6 +10,7 @@ use passage_proto::identity::Profile;
 use passage_proto::question::{LocalizeQuery, RewriteHost};
 use passage_proto::status::StatusReply;
 
+use crate::ejection::Terms;
 use crate::feed::{Candidate, FeedId};
 use crate::metrics::AdapterType;
 
@@ -174,6 +175,8 @@ pub struct Route {
     pub actions: Vec<Action>,
     /// How one of them is chosen.
     pub strategy: Strategy,
+    /// When targets that cannot be dialled get no players for a while; ignored in transfer mode.
+    pub ejection: Terms,
     /// What disconnect messages read.
     pub localization: Localization,
     /// Keys of the authentication cookie; `None` switches it off.

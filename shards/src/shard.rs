@@ -16,6 +16,7 @@ use slab::Slab;
 use crate::accept;
 use crate::admission::{Admission, Gatehouse};
 use crate::ask::{ControlLine, Desk};
+use crate::ejection::Ejections;
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
 use crate::feed::{Board, Update};
 use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
@@ -28,12 +29,16 @@ use crate::trace::{self, Tracer};
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::decryptor::{Decrypting, Decryptor};
+pub(crate) use self::refreshes::Waiting;
 pub(crate) use self::snapshot::{RouteRef, Snapshot};
 pub(crate) use self::throttle::Throttle;
+
+use self::refreshes::Refreshes;
 
 mod bell;
 mod decryptor;
 mod entropy;
+mod refreshes;
 mod snapshot;
 mod throttle;
 
@@ -131,6 +136,8 @@ pub(crate) struct Shard {
     routes: RefCell<Snapshot>,
     pub(crate) board: RefCell<Board>,
     pub(crate) chooser: RefCell<Chooser>,
+    pub(crate) ejections: RefCell<Ejections>,
+    refreshes: Refreshes,
     /// `None` once the shard has ended: the last counts are on their way then.
     meter: RefCell<Option<Meter>>,
     /// `None` if nothing is traced.
@@ -183,6 +190,8 @@ pub(crate) async fn run(
         routes: RefCell::new(Snapshot::new(launch.routes)),
         board: RefCell::new(launch.news.into_iter().collect()),
         chooser: RefCell::new(Chooser::new(getrandom::u64().unwrap_or_default())),
+        ejections: RefCell::default(),
+        refreshes: Refreshes::default(),
         meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
         tracer: launch
             .traces
@@ -335,7 +344,7 @@ impl Shard {
                 Command::SwapRoutes(routes) => {
                     self.routes.replace(Snapshot::new(routes));
                 }
-                Command::Publish(update) => self.board.borrow_mut().update(update),
+                Command::Publish(update) => self.learn(update),
                 Command::Drain { deadline } => self.begin_drain(deadline),
             }
         }

@@ -99,6 +99,7 @@ pub enum SpanName {
     StatusRequest,
     Authentication,
     Discovery,
+    DiscoveryAction,
     Strategy,
     TargetConnection,
 }
@@ -112,6 +113,7 @@ impl SpanName {
             Self::StatusRequest => "status_request",
             Self::Authentication => "authentication",
             Self::Discovery => "discovery",
+            Self::DiscoveryAction => "discovery_action",
             Self::Strategy => "strategy",
             Self::TargetConnection => "target_connection",
         }

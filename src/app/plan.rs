@@ -225,6 +225,7 @@ impl Builder {
             discovery: route::Discovery::Fixed(targets.iter().cloned().map(Candidate::from).collect()),
             actions: Vec::new(),
             strategy: strategy.clone(),
+            ejection: route.discovery.ejection,
             localization: self.words(&route.localization),
             cookies: cookies.cloned(),
         })

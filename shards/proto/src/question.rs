@@ -79,8 +79,7 @@ pub enum RoutePlan {
     Status,
     /// Log in, choose a target and send the client there with a transfer packet.
     Transfer(LoginPlan),
-    /// Read the login start (for a login), choose a target and relay to it; for a ping of a route whose
-    /// status comes from the target, the conversation itself is relayed.
+    /// Read the login start, choose a target and relay to it.
     Relay(RelayPlan),
     /// Refuse the login with this message. A client that is too old for a transfer needs none of this: given
     /// [`Self::Transfer`], the session itself tells it which version is needed and ends as

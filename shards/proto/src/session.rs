@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::proxy_header::Allowed;
-use crate::question::{Answer, AskError, Question, Target};
+use crate::question::{Answer, AskError, Question, RewriteHost, Target};
 use crate::{Entropy, Now};
 
 use context::{Context, Listening};
@@ -107,6 +107,8 @@ pub struct Handoff {
     pub target: Arc<Target>,
     /// Every byte the target must see first: the (rewritten) handshake and all that the client sent after it.
     pub replay: Vec<u8>,
+    /// Which host name targets read.
+    host: RewriteHost,
 }
 
 /// How a conversation ended, as the session sees it.
@@ -288,6 +290,18 @@ impl Session {
     /// call the cookie keeps the one that it came with. To be called before the target is answered.
     pub fn set_traceparent(&mut self, traceparent: impl Into<Box<str>>) {
         self.context.traceparent = Some(traceparent.into());
+    }
+
+    /// Turns a hand-over to another target, because the one before could not be reached.
+    ///
+    /// # Errors
+    ///
+    /// The fault of a client whose address has no room for the other target's host name; the hand-over is as
+    /// it was then.
+    pub fn redirect(&mut self, handoff: &mut Handoff, target: Arc<Target>) -> Result<(), Fault> {
+        handoff.turn_to(&target)?;
+        self.context.facts.target = Some(target);
+        Ok(())
     }
 
     /// When [`Self::tick`] has something to do; `None` once the session is over.

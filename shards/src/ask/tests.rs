@@ -27,7 +27,7 @@ fn shard(capacity: usize) -> Shard {
 impl Shard {
     fn ask(&self) -> Result<Pending, AskError> {
         let notified = Rc::clone(&self.notified);
-        let notify = Box::new(move || notified.set(notified.get() + 1));
+        let notify = Rc::new(move || notified.set(notified.get() + 1));
         let question = RemoteQuestion::Resolve {
             host: "lobby.example.net".into(),
             port: 25565,
@@ -90,7 +90,7 @@ fn a_full_channel_sheds_and_leaves_nothing_behind() {
                 },
                 Instant::now(),
                 None,
-                Box::new(|| ()),
+                Rc::new(|| ()),
             )
             .err(),
         Some(AskError::Failed),

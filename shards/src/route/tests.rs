@@ -36,6 +36,7 @@ fn route(name: &str) -> Route {
         discovery: Discovery::Fixed(Arc::new([])),
         actions: Vec::new(),
         strategy: Strategy::Fixed,
+        ejection: Terms::default(),
         localization: mute(),
         cookies: None,
     }

@@ -10,9 +10,9 @@ use super::attribute::{CLIENT_IP, PROTOCOL_VERSION, SERVER_ADDRESS, USER_ID, USE
 use super::{Finished, Span, SpanId, SpanName, TraceId, TraceParent, Tracer, Value};
 use crate::metrics::Exemplar;
 
-/// Spans that a connection may have at a time. A session asks each question once, so that this is never
-/// reached.
-const SPANS_MAX: usize = 16;
+/// Spans that a connection may have at a time. A session asks each question once, so that only a route with
+/// more than twenty actions gets here.
+const SPANS_MAX: usize = 32;
 
 /// What happens to one connection. Dropped without [`Self::finish`], it is forgotten.
 #[derive(Debug)]
@@ -146,10 +146,11 @@ impl Trace {
         }
     }
 
-    /// Work that was begun has ended.
-    pub fn close(&mut self, name: SpanName, error: Option<String>) {
+    /// Work that was begun has ended. `learnt` is what has become known about it meanwhile.
+    pub fn close(&mut self, name: SpanName, learnt: Option<(&'static str, Value)>, error: Option<String>) {
         if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
-            let open = self.open.remove(at);
+            let mut open = self.open.remove(at);
+            open.attributes.extend(learnt);
             self.end(open, error);
         }
     }

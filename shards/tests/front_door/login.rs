@@ -14,14 +14,18 @@ use passage_shards::rsa;
 
 const SECRET: [u8; 16] = *b"sixteen byte key";
 
-pub(crate) const MOJANG: Authentication = Authentication::Remote {
-    adapter: Remote {
-        adapter: 3,
-        kind: AdapterType::Mojang,
-        timeout: Duration::from_secs(10),
-    },
-    client_must_authenticate: true,
-};
+pub(crate) const MOJANG: Authentication = mojang_within(Duration::from_secs(10));
+
+const fn mojang_within(timeout: Duration) -> Authentication {
+    Authentication::Remote {
+        adapter: Remote {
+            adapter: 3,
+            kind: AdapterType::Mojang,
+            timeout,
+        },
+        client_must_authenticate: true,
+    }
+}
 
 /// A player with the cookies that servers have given them.
 #[derive(Default)]
@@ -224,16 +228,15 @@ fn refused_with(plan: Plan, key: &str) -> Counts {
 
 #[test]
 fn a_control_thread_that_forgets_or_is_silent_does_not_hold_the_player() {
-    let plan = || {
+    let plan = |authentication| {
         Plan::new(vec![Route {
-            authentication: MOJANG,
+            authentication,
             ..hub()
         }])
     };
-    refused_with(plan().control(drop), "disconnect_authentication_unavailable");
-    let silent = plan()
-        .with(|plan| plan.limits.step = Duration::from_millis(500))
-        .control(std::mem::forget);
+    let forgetful = plan(MOJANG).control(drop);
+    refused_with(forgetful, "disconnect_authentication_unavailable");
+    let silent = plan(mojang_within(Duration::from_millis(500))).control(std::mem::forget);
     refused_with(silent, "disconnect_authentication_timeout");
 }
 

@@ -12,6 +12,7 @@ use passage_proto::cookie::CookieKeys;
 use passage_proto::question::{LocalizeQuery, RewriteHost, Target};
 use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion};
+use passage_shards::ejection::Terms;
 use passage_shards::feed::Candidate;
 use passage_shards::metrics::{Deltas, Options, Outlet};
 use passage_shards::pool::{self, Blueprint, DrainReport, Limits, Shards, StartError};
@@ -92,6 +93,7 @@ pub(crate) fn route(name: &str, targets: &[Arc<Target>]) -> Route {
         discovery: Discovery::Fixed(targets.iter().cloned().map(Candidate::from).collect()),
         actions: Vec::new(),
         strategy: Strategy::Fixed,
+        ejection: Terms::default(),
         localization: words(),
         cookies: None,
     }

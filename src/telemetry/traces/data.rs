@@ -26,9 +26,11 @@ fn of_span(trace: trace::TraceId, span: Span, instrumentation_scope: Instrumenta
     let span_kind = match span.name {
         SpanName::Connection => SpanKind::Server,
         SpanName::TargetConnection => SpanKind::Client,
-        SpanName::StatusRequest | SpanName::Authentication | SpanName::Discovery | SpanName::Strategy => {
-            SpanKind::Internal
-        }
+        SpanName::StatusRequest
+        | SpanName::Authentication
+        | SpanName::Discovery
+        | SpanName::DiscoveryAction
+        | SpanName::Strategy => SpanKind::Internal,
     };
     SpanData {
         span_context: SpanContext::new(

@@ -15,7 +15,7 @@ use super::context::{Context, Listening};
 use super::legacy::LegacyRouting;
 use super::login::LoginStart;
 use super::phase::{Ending, Next, Phase, Step};
-use super::relay::{RelayTarget, RelayedLogin};
+use super::relay::RelayedLogin;
 use super::status::{Status, StatusAnswer};
 use super::{End, Stage};
 
@@ -126,13 +126,6 @@ impl Routing {
                 context.expect_step();
                 Ok(Next::Read(Phase::Status(Status::new(self.client.protocol))))
             }
-            (RoutePlan::Relay(plan), Intent::Status) => Ok(RelayTarget::begin(
-                self.client,
-                None,
-                plan,
-                self.frame_bytes,
-                context,
-            )),
             (RoutePlan::Relay(plan), Intent::Login | Intent::Transfer) => {
                 Ok(RelayedLogin::begin(self.client, plan, self.frame_bytes, context))
             }
@@ -141,7 +134,9 @@ impl Routing {
                 LoginStart::begin(self.client, plan, self.intent == Intent::Transfer, context)
             }
             (RoutePlan::Refuse(refusal), _) => Err(refusal.into()),
-            (RoutePlan::Status, _) | (RoutePlan::Transfer(_), Intent::Status) => Err(Ending::Close(End::Bug)),
+            (RoutePlan::Status, _) | (RoutePlan::Transfer(_) | RoutePlan::Relay(_), Intent::Status) => {
+                Err(Ending::Close(End::Bug))
+            }
         }
     }
 

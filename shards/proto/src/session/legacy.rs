@@ -9,16 +9,14 @@ use crate::status::StatusReply;
 
 use super::context::Context;
 use super::phase::{Ending, Next, Phase, Step};
-use super::relay::RelayTarget;
 use super::{End, Stage};
 
 /// Stands for the protocol version of a legacy client: their numbers mean other versions since 1.7.
 const LEGACY_PROTOCOL: i32 = -1;
 
-/// The ping is read, but still lies in the inbox: a relay's target will want to see it.
+/// The ping is read; which status it gets is its route's to say.
 #[derive(Debug)]
 pub(super) struct LegacyRouting {
-    client: ClientInfo,
     form: LegacyForm,
 }
 
@@ -33,10 +31,7 @@ impl LegacyRouting {
         };
         context.stage = Stage::Status;
         context.ask_for_route(&client, Purpose::Status);
-        Next::Wait(Phase::LegacyRouting(Box::new(Self {
-            client,
-            form: ping.form,
-        })))
+        Next::Wait(Phase::LegacyRouting(Self { form: ping.form }))
     }
 
     pub(super) fn route(self, plan: Option<Box<RoutePlan>>, context: &mut Context) -> Step {
@@ -51,10 +46,8 @@ impl LegacyRouting {
                     routed,
                 })))
             }
-            // The whole ping is replayed as it came: old forms have no place for another host name.
-            Some(RoutePlan::Relay(plan)) => Ok(RelayTarget::begin(self.client, None, plan, 0, context)),
             Some(RoutePlan::Refuse(refusal)) => Err(refusal.into()),
-            Some(RoutePlan::Transfer(_)) => Err(Ending::Close(End::Bug)),
+            Some(RoutePlan::Transfer(_) | RoutePlan::Relay(_)) => Err(Ending::Close(End::Bug)),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Phase {
     ProxyHeader(ProxyHeader),
     Handshake(Handshake),
     Routing(Box<Routing>),
-    LegacyRouting(Box<LegacyRouting>),
+    LegacyRouting(LegacyRouting),
     LegacyStatus(LegacyStatus),
     Status(Status),
     StatusAnswer(StatusAnswer),

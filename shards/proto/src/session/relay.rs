@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::hostname;
-use crate::limits::{ADDRESS_UNITS_MAX, PLAYER_NAME_UNITS_MAX};
+use crate::limits::{ADDRESS_UNITS_MAX, HANDSHAKE_BYTES_MAX, PLAYER_NAME_UNITS_MAX};
 use crate::packet::handshake::Handshake;
 use crate::packet::login::Serverbound;
 use crate::question::{ChooseQuery, ClientInfo, Player, Question, Refusal, RelayPlan, RewriteHost, Target};
@@ -55,13 +55,7 @@ impl RelayedLogin {
         let packet = after_handshake.get(frame).unwrap_or_default();
         let player = claimed_player(packet, Version::of(self.client.protocol))?;
         context.learn_player(&player.name, player.id);
-        Ok(RelayTarget::begin(
-            self.client,
-            Some(player),
-            self.plan,
-            self.handshake_bytes,
-            context,
-        ))
+        Ok(RelayTarget::begin(self.client, player, self.plan, context))
     }
 }
 
@@ -69,58 +63,63 @@ impl RelayedLogin {
 #[derive(Debug)]
 pub(super) struct RelayTarget {
     plan: RelayPlan,
-    /// How much of the inbox is the handshake; 0 for a legacy ping, which has none.
-    handshake_bytes: usize,
 }
 
 impl RelayTarget {
-    pub(super) fn begin(
-        client: ClientInfo,
-        player: Option<Player>,
-        plan: RelayPlan,
-        handshake_bytes: usize,
-        context: &mut Context,
-    ) -> Next {
+    pub(super) fn begin(client: ClientInfo, player: Player, plan: RelayPlan, context: &mut Context) -> Next {
+        let player = Some(player);
         context.ask(Question::Choose(Box::new(ChooseQuery { client, player })));
-        Next::Wait(Phase::RelayTarget(Box::new(Self {
-            plan,
-            handshake_bytes,
-        })))
+        Next::Wait(Phase::RelayTarget(Box::new(Self { plan })))
     }
 
     pub(super) fn target(self, target: Result<Arc<Target>, Refusal>, context: &mut Context) -> Step {
         let target = target?;
-        let replay = self.replay(&target, context)?;
-        context.facts.target = Some(Arc::clone(&target));
-        Err(Ending::Relay(Box::new(Handoff { target, replay })))
+        let mut handoff = Handoff {
+            target: Arc::clone(&target),
+            replay: context.inbox.take(),
+            host: self.plan.rewrite_host,
+        };
+        handoff.turn_to(&target)?;
+        context.facts.target = Some(target);
+        Err(Ending::Relay(Box::new(handoff)))
     }
+}
 
-    fn replay(&self, target: &Target, context: &mut Context) -> Result<Vec<u8>, Fault> {
-        let host = match &self.plan.rewrite_host {
-            RewriteHost::Target => target.host.as_str(),
-            RewriteHost::Literal(host) => host.as_str(),
-            RewriteHost::Keep => return Ok(context.inbox.take()),
+impl Handoff {
+    /// Makes this the target, and the handshake at the front of the replay one for it.
+    pub(super) fn turn_to(&mut self, target: &Arc<Target>) -> Result<(), Fault> {
+        let host = match &self.host {
+            RewriteHost::Keep => None,
+            RewriteHost::Target => Some(target.host.as_str()),
+            RewriteHost::Literal(host) => Some(host.as_str()),
         };
-        let Some((handshake, after)) = context.inbox.unread().split_at_checked(self.handshake_bytes) else {
-            return Ok(context.inbox.take());
-        };
-        let Some(frame) = wire::split_frame(handshake, context.bounds.frame_bytes)? else {
-            return Ok(context.inbox.take());
-        };
-        let handshake = Handshake::decode(handshake.get(frame).unwrap_or_default())?;
-        let address = format!("{host}{}", hostname::suffix(handshake.address));
-        if address.encode_utf16().count() > ADDRESS_UNITS_MAX {
-            return Err(Fault::StringTooLong);
+        if let Some(host) = host {
+            self.replay = rewritten(&self.replay, host)?;
         }
-        let mut replay = Vec::with_capacity(context.inbox.unread().len());
-        Handshake {
-            address: &address,
-            ..handshake
-        }
-        .encode(&mut replay);
-        replay.extend_from_slice(after);
-        Ok(replay)
+        self.target = Arc::clone(target);
+        Ok(())
     }
+}
+
+/// What was received, with this host name in the handshake at its front.
+fn rewritten(received: &[u8], host: &str) -> Result<Vec<u8>, Fault> {
+    let Some(frame) = wire::split_frame(received, HANDSHAKE_BYTES_MAX)? else {
+        return Err(Fault::PacketUnexpected);
+    };
+    let (handshake, after) = received.split_at_checked(frame.end).unwrap_or_default();
+    let handshake = Handshake::decode(handshake.get(frame).unwrap_or_default())?;
+    let address = format!("{host}{}", hostname::suffix(handshake.address));
+    if address.encode_utf16().count() > ADDRESS_UNITS_MAX {
+        return Err(Fault::StringTooLong);
+    }
+    let mut replay = Vec::with_capacity(received.len().saturating_add(host.len()));
+    Handshake {
+        address: &address,
+        ..handshake
+    }
+    .encode(&mut replay);
+    replay.extend_from_slice(after);
+    Ok(replay)
 }
 
 /// Who the client says it is. The target judges the rest of the packet: a version whose login start we do not

@@ -178,7 +178,6 @@ fn a_relay_replays_what_the_client_sent() {
         "relay_keep",
         "relay_of_the_newest",
         "relay_of_an_unknown_login_start",
-        "relayed_legacy_ping",
     ] {
         assert_eq!(play(name).handoff.unwrap().replay, sent(name), "{name}");
     }

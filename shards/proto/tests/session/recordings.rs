@@ -276,7 +276,6 @@ fn relays() -> Vec<Recording> {
     let (keep, kept) = forge(World::relay(RewriteHost::Keep));
     let (to_target, renamed) = forge(World::relay(RewriteHost::Target));
     let (to_literal, literal) = forge(World::relay(RewriteHost::Literal("fixed.example".to_owned())));
-    let modern = || Client::new(770).handshake("play.example.net", Intent::Status);
     vec![
         record("relay_keep", keep, kept),
         record("relay_target", to_target, renamed),
@@ -295,14 +294,6 @@ fn relays() -> Vec<Recording> {
                     .raw(b"\x07\x00\x05Alice")
             },
         ),
-        record(
-            "relayed_ping",
-            World::relay(RewriteHost::Target),
-            modern().status_request().ping(1),
-        ),
-        record("relayed_legacy_ping", World::relay(RewriteHost::Target), {
-            Client::new(0).raw(&legacy_ping_host())
-        }),
     ]
 }
 

@@ -113,7 +113,7 @@ impl World {
     fn plan_for(&self, purpose: Purpose) -> Option<RoutePlan> {
         match (&self.plan, purpose) {
             (Some(RoutePlan::Status), Purpose::Login) => None,
-            (Some(RoutePlan::Transfer(_)), Purpose::Status) => Some(RoutePlan::Status),
+            (Some(RoutePlan::Transfer(_) | RoutePlan::Relay(_)), Purpose::Status) => Some(RoutePlan::Status),
             (plan, _) => plan.clone(),
         }
     }

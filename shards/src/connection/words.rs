@@ -1,0 +1,101 @@
+//! The words of a last message, from a service if the route has one, else from what is at hand.
+
+use std::time::Duration;
+
+use passage_proto::limits::LOCALIZE_GRACE;
+use passage_proto::question::{Answer, AskError, LocalizeQuery};
+
+use super::Connection;
+use super::errand::{Call, Detail, Errand};
+use crate::ask::{RemoteAnswer, RemoteQuestion};
+use crate::engine::Event;
+use crate::metrics::{AdapterName, AdapterType};
+use crate::route::Localization;
+use crate::shard::{Gate, RouteRef};
+
+/// How long a disconnect waits for a localization service: whoever is sent away must read why while there is
+/// still somebody to read it.
+const WORDS_PATIENCE: Duration = Duration::from_secs(1);
+
+// The session shows the bare key when its own patience ends; the words at hand have to come before that.
+const _: () = assert!(WORDS_PATIENCE.as_millis() < LOCALIZE_GRACE.as_millis());
+
+impl Connection {
+    /// The words for the session; `None` if a service is asked.
+    pub(super) fn localize(&mut self, query: Box<LocalizeQuery>) -> Option<Answer> {
+        match self.ask_for_words(&query) {
+            Some(call) => {
+                self.errand = Some(Errand::Words(call, query));
+                None
+            }
+            None => Some(Answer::Text(self.words(&query))),
+        }
+    }
+
+    /// The words for a connection whose session is over.
+    pub(super) async fn find_words(&mut self, query: &LocalizeQuery) -> String {
+        let Some(call) = self.ask_for_words(query) else {
+            return self.words(query);
+        };
+        loop {
+            if let Some(outcome) = call.outcome(self.shard.engine.now()) {
+                return self.worded(&call, outcome, query);
+            }
+            match self.socket.next(false, Some(call.deadline())).await {
+                Event::Notified if self.shard.gate() == Gate::Shut => break,
+                Event::Ended | Event::Failed(_) => break,
+                Event::Notified | Event::Deadline | Event::Received(_) => {}
+            }
+        }
+        self.words(query)
+    }
+
+    /// Asks the localization service, if there is one that can be asked.
+    fn ask_for_words(&mut self, query: &LocalizeQuery) -> Option<Call> {
+        let service = self.localization().remote?;
+        let question = RemoteQuestion::Localize {
+            adapter: service.adapter,
+            query: Box::new(query.clone()),
+        };
+        let patience = service.timeout.min(WORDS_PATIENCE);
+        self.call(AdapterName::Localization, service, patience, question)
+            .ok()
+    }
+
+    /// What the service said; the words at hand if it said nothing.
+    pub(super) fn worded(
+        &mut self,
+        call: &Call,
+        outcome: Result<RemoteAnswer, AskError>,
+        query: &LocalizeQuery,
+    ) -> String {
+        let text = match outcome {
+            Ok(RemoteAnswer::Text(text)) => text,
+            Ok(_) => Err(AskError::Failed),
+            Err(cause) => Err(cause),
+        };
+        self.concluded(call, Detail::Nothing, text.as_ref().err().copied());
+        text.unwrap_or_else(|_| self.words(query))
+    }
+
+    /// The words at hand.
+    fn words(&mut self, query: &LocalizeQuery) -> String {
+        let began = std::time::Instant::now();
+        let text = self.localization().words.localize(query);
+        self.used(
+            AdapterName::Localization,
+            AdapterType::Fixed,
+            began,
+            Detail::Nothing,
+            None,
+        );
+        text
+    }
+
+    fn localization(&self) -> Localization {
+        match self.route.as_ref().and_then(RouteRef::route) {
+            Some(route) => route.localization.clone(),
+            None => self.shard.routes().localization.clone(),
+        }
+    }
+}
