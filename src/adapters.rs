@@ -3,6 +3,7 @@
 pub mod call;
 pub mod mojang;
 pub(crate) mod targets;
+mod web;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use passage_proto::question::{
     AskError, AuthenticateQuery, ChooseQuery, ClientInfo, LocalizeQuery, Message, Refusal, Target,
 };
 use passage_proto::status::StatusReply;
-use passage_shards::feed::FeedId;
+use passage_shards::feed::{Candidate, FeedId};
 use passage_shards::metrics::AdapterType;
 use passage_shards::trace::TraceParent;
+use tokio::sync::watch;
 
 /// An answer that comes later. Dropping it gives the question up.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -119,6 +121,17 @@ pub struct Refreshed {
     pub valid_for: Option<Duration>,
 }
 
+/// Finds out which targets work.
+pub trait HealthService: Send + Sync {
+    /// Goes on checking the newest of `targets`, and hands all of them to `publish` whenever anything about
+    /// them has changed, for the first time once each was checked. Ends with the sender of `targets`.
+    fn watch<'a>(
+        &'a self,
+        targets: watch::Receiver<Vec<Arc<Target>>>,
+        publish: &'a (dyn Fn(Vec<Candidate>) + Send + Sync),
+    ) -> Answer<'a, ()>;
+}
+
 /// Filters or changes targets for one player.
 pub trait ActionService: Send + Sync {
     /// What is left of the targets.
@@ -208,19 +221,19 @@ pub struct TargetFeed {
     pub timeout: Duration,
     /// How often they are asked for.
     pub refresh_interval: Duration,
+    /// Who finds out which of them work; `None` takes all of them to.
+    pub health: Option<Arc<dyn HealthService>>,
 }
 
-/// Finds out whether players are who they claim to be. Asked on a worker thread, which it may block.
-pub trait Authenticator: Send + Sync {
-    /// How many questions may be under way at the same time.
-    fn concurrency(&self) -> usize;
-
-    /// The player's verified profile.
-    ///
-    /// # Errors
-    ///
-    /// What the player is told and what is counted, at `deadline` at the latest.
-    fn authenticate(&self, query: &AuthenticateQuery, deadline: Instant) -> Result<Profile, Refusal>;
+impl Services {
+    /// How many threads all of them may block at the same time.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let authentication = self.authentication.iter().map(|service| service.threads());
+        let statuses = self.statuses.iter().map(|feed| feed.service.threads());
+        let targets = self.targets.iter().map(|feed| feed.source.threads());
+        authentication.chain(statuses).chain(targets).sum()
+    }
 }
 
 /// A refusal with words of its own.

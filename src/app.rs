@@ -1,9 +1,10 @@
 //! Puts everything together: the order in which Passage starts, what it says about itself, and the order in
 //! which it ends.
 //!
-//! Start: configuration, logs, plan, telemetry, admin listener, control thread, shards. No player is let in
-//! before all of it stands. End, in the reverse order: shards first (their logins still need the control
-//! thread), then the control thread, then telemetry, which so has every count.
+//! Start: configuration, logs, plan, telemetry, admin listener, control thread, the first targets that it
+//! finds out, shards. No player is let in before all of it stands. End, in the reverse order: shards first
+//! (their logins still need the control thread), then the control thread, then telemetry, which so has every
+//! count.
 
 mod announce;
 mod failure;
@@ -11,6 +12,7 @@ mod plan;
 mod reports;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ pub use self::plan::Plan;
 /// Signals this close together are one: whoever signals a whole process group often signals its members as
 /// well.
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
+/// How long the start waits for the first targets of discoveries that ask the network.
+const FIRST_NEWS_MAX: Duration = Duration::from_secs(5);
 /// How long the control thread may take to end: its workers have nobody left to answer.
 const CONTROL_END_MAX: Duration = Duration::from_secs(1);
 /// How long the last export may take: with the last log lines, 5 s.
@@ -128,20 +132,23 @@ impl Running {
             .map_err(Failure::Admin)?;
         let (telemetry, outlets) =
             telemetry::start(plan.telemetry(config, recorder)).map_err(Failure::Telemetry)?;
-        telemetry.targets_discovered(plan.targets());
         let admin = listener.map(|listener| Admin::start(listener, &telemetry));
         let admin = admin.transpose().map_err(Failure::Admin)?;
         let settings = control::Settings {
-            authenticators: plan.authenticators.clone(),
-            resolve: std::sync::Arc::new(control::resolve_by_system),
+            services: plan.services.clone(),
+            resolve: Arc::new(control::resolve_by_system),
             workers: config.bounds.workers,
+            fixed_targets: plan.fixed_targets(),
+            targets_discovered: telemetry.targets_discovered(),
+            meter: outlets.metrics.clone().control_meter(),
         };
-        let (control, questions) = control::start(settings).map_err(Failure::Threads)?;
-        let shards =
-            pool::start(plan.blueprint(config, questions.into(), outlets)).map_err(Failure::Shards)?;
+        let (control, line) = control::start(settings).map_err(Failure::Threads)?;
+        let news = control.first_news(Instant::now() + FIRST_NEWS_MAX);
+        let shards = pool::start(plan.blueprint(config, line, news, outlets)).map_err(Failure::Shards)?;
+        control.attach(shards.publisher());
         telemetry.shards(shards.count());
         if let Some(admin) = &admin {
-            admin.watch("the control thread", std::sync::Arc::clone(control.pulse()));
+            admin.watch("the control thread", Arc::clone(control.pulse()));
             for (number, pulse) in shards.pulses().enumerate() {
                 admin.watch(format!("shard {number}"), pulse);
             }

@@ -1,51 +1,75 @@
-//! The control thread: takes from the shards what needs the network, and answers it.
+//! The control thread: takes from the shards what needs the network, and answers it; and keeps up to date
+//! what all of them know.
 //!
-//! It only ever dispatches. Whatever blocks (session servers, `getaddrinfo`) runs on a small pool of workers;
-//! each adapter has its bounds, so that a slow one starves no other. A question's deadline counts from the
-//! moment when the shard asked it: work that nobody waits for any more is not begun.
+//! One thread with a tokio runtime. Every question becomes a task ([`questions`]), within its service's own
+//! bounds ([`crate::adapters::call`]), so that a slow one starves no other. A question's deadline counts from
+//! the moment when the shard asked it: work that nobody waits for any more is not begun. What blocks (session
+//! servers and HTTP through ureq, `getaddrinfo`) runs on threads beside it.
+//!
+//! In the background it asks for targets ([`feeds`]) and, when a shard shows a stale one, for statuses
+//! ([`statuses`]). What it learns it publishes to all shards ([`news`]).
 
-mod dispatch;
-mod lane;
+mod feeds;
 mod lookups;
-mod workers;
+mod news;
+mod questions;
+mod statuses;
+mod tally;
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use passage_shards::ask::Asked;
+use crossbeam_channel::{Receiver, bounded};
+use passage_proto::question::Target;
+use passage_shards::ask::ControlLine;
+use passage_shards::feed::{Publisher, Update};
+use passage_shards::metrics::Meter;
 use passage_shards::pulse::Pulse;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, oneshot};
 
-use self::dispatch::Dispatcher;
-use crate::adapters::Authenticator;
+use self::news::News;
+use self::questions::Questions;
+use self::tally::Tally;
+use crate::adapters::Services;
 
 /// Questions that may be on their way from all shards; beyond it they are shed.
 const QUESTIONS_MAX: usize = 4_096;
+/// Stack of a thread for work that blocks: enough for TLS, small enough for many of them.
+const STACK_BYTES: usize = 512 * 1024;
 
 /// Finds out the addresses of a host name. May block.
 pub type Resolve = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// What the control thread works with.
 pub struct Settings {
-    /// The authentication adapters; questions name them by index.
-    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Who is asked.
+    pub services: Services,
     /// Finds out addresses.
     pub resolve: Arc<Resolve>,
-    /// Threads for work that blocks.
+    /// Threads for work that blocks; there are more if the services' own bounds ask for it.
     pub workers: usize,
+    /// Targets that are known without asking, for the count of all.
+    pub fixed_targets: Vec<Arc<Target>>,
+    /// Takes how many distinct targets are known, whenever that changes.
+    pub targets_discovered: Box<dyn Fn(usize) + Send + Sync>,
+    /// Counts what is asked in the background.
+    pub meter: Meter,
 }
 
 /// The running control thread.
 #[derive(Debug)]
 pub struct Control {
-    stop: Sender<()>,
+    stop: oneshot::Sender<Instant>,
     ended: Receiver<Ended>,
     pulse: Arc<Pulse>,
-    workers_gone: Receiver<dispatch::Done>,
+    news: Arc<News>,
+    threads: Arc<AtomicUsize>,
 }
 
 /// How the control thread ended.
@@ -57,36 +81,77 @@ pub enum Ended {
     Panicked,
 }
 
-/// Starts the control thread and its workers. Questions go into the channel that comes with it.
+/// Starts the control thread. Questions take the line that comes with it.
 ///
 /// # Errors
 ///
-/// If the system has no threads for us.
-pub fn start(settings: Settings) -> io::Result<(Control, Sender<Asked>)> {
+/// If the system has no threads or no epoll for us.
+pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
     let (questions, asked) = bounded(QUESTIONS_MAX);
-    let (stop, stopped) = bounded(1);
+    let bell = Arc::new(Notify::new());
+    let (stop, stopped) = oneshot::channel();
     let (ending, ended) = bounded(1);
-    let (dispatcher, workers_gone) = Dispatcher::new(settings)?;
+    let threads = Arc::<AtomicUsize>::default();
+    let names = (settings.workers / 4).max(1);
+    let workers = settings.workers.max(settings.services.threads() + names);
+    let runtime = runtime(workers, &threads)?;
     let pulse = Arc::<Pulse>::default();
-    let beating = Arc::clone(&pulse);
+    let news = Arc::new(News::new(
+        &settings.services.targets,
+        &settings.fixed_targets,
+        settings.targets_discovered,
+    ));
+    let tally = Tally::new(settings.meter);
+    let unanswered = asked.clone();
+    let questions_ahead = Questions {
+        asked,
+        bell: Arc::clone(&bell),
+        services: Arc::new(settings.services),
+        resolve: settings.resolve,
+        names,
+        news: Arc::clone(&news),
+        tally,
+        pulse: Arc::clone(&pulse),
+    };
     thread::Builder::new().name("control".into()).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(|| dispatcher.run(&asked, &stopped, &beating)));
+        let run = || runtime.block_on(questions_ahead.answer_until(stopped));
+        let end = catch_unwind(AssertUnwindSafe(run));
+        // What is in line or under way is dropped, and so answered as failed; what blocks has until then to
+        // end.
+        unanswered.try_iter().for_each(drop);
+        drop(unanswered);
+        let deadline = end.as_ref().map_or_else(|_| Instant::now(), |deadline| *deadline);
+        runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
         // The channel has room for it, and if the receiver has gone nobody wants to know.
-        let _ = ending.try_send(if result.is_ok() {
-            Ended::Stopped
-        } else {
-            Ended::Panicked
-        });
+        let _ = ending.try_send(end.map_or(Ended::Panicked, |_| Ended::Stopped));
     })?;
-    Ok((
-        Control {
-            stop,
-            ended,
-            pulse,
-            workers_gone,
-        },
-        questions,
-    ))
+    let rope = Rope(bell);
+    let line = ControlLine::new(questions, Arc::new(move || rope.pull()));
+    let control = Control {
+        stop,
+        ended,
+        pulse,
+        news,
+        threads,
+    };
+    Ok((control, line))
+}
+
+/// What may block has `workers` threads, which come and go; `threads` says how many there are.
+fn runtime(workers: usize, threads: &Arc<AtomicUsize>) -> io::Result<Runtime> {
+    let (coming, going) = (Arc::clone(threads), Arc::clone(threads));
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(workers)
+        .thread_name("worker")
+        .thread_stack_size(STACK_BYTES)
+        .on_thread_start(move || {
+            coming.fetch_add(1, Ordering::AcqRel);
+        })
+        .on_thread_stop(move || {
+            going.fetch_sub(1, Ordering::AcqRel);
+        })
+        .build()
 }
 
 impl Control {
@@ -102,19 +167,40 @@ impl Control {
         &self.pulse
     }
 
-    /// Stops the thread and waits for it and its workers, until `deadline` at the latest: a worker that hangs
-    /// is left to the end of the process. Says whether all of them have ended.
+    /// Waits until every source of targets has answered for the first time, until `deadline` at the latest,
+    /// and gives what is known then. What is not there yet is named in the log.
+    #[must_use]
+    pub fn first_news(&self, deadline: Instant) -> Vec<Update> {
+        self.news.first(deadline)
+    }
+
+    /// Publishes all that is known, and every change from now on.
+    pub fn attach(&self, publisher: Publisher) {
+        self.news.attach(publisher);
+    }
+
+    /// Stops the thread and waits for it and for what blocks, until `deadline` at the latest: what hangs is
+    /// left to the end of the process. Says whether all has ended.
     pub fn shutdown(self, deadline: Instant) -> bool {
         // A thread that has ended already needs no message.
-        let _ = self.stop.try_send(());
-        let _ = self.ended.recv_deadline(deadline);
-        loop {
-            match self.workers_gone.recv_deadline(deadline) {
-                Ok(_) => {}
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return true,
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => return false,
-            }
-        }
+        let _ = self.stop.send(deadline);
+        self.ended.recv_deadline(deadline).is_ok() && self.threads.load(Ordering::Acquire) == 0
+    }
+}
+
+/// Rings the control thread's bell, and does so a last time when nobody is left to pull it: then the line is
+/// closed, because a [`ControlLine`] drops its channel first.
+struct Rope(Arc<Notify>);
+
+impl Rope {
+    fn pull(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Drop for Rope {
+    fn drop(&mut self) {
+        self.pull();
     }
 }
 
@@ -125,7 +211,7 @@ impl Control {
 /// What the resolver says.
 #[expect(
     clippy::disallowed_methods,
-    reason = "this runs on a worker, which is there to be blocked"
+    reason = "this runs on a thread that is there to be blocked"
 )]
 pub fn resolve_by_system(host: &str) -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();

@@ -270,11 +270,11 @@ fn start_with(
 }
 
 impl Telemetry {
-    /// Sets `passage_targets_discovered`: how many distinct targets discovery knows over all routes.
-    pub fn targets_discovered(&self, count: usize) {
-        self.gauges
-            .targets_discovered
-            .store(count as u64, Ordering::Relaxed);
+    /// What sets `passage_targets_discovered`: how many distinct targets discovery knows over all routes.
+    #[must_use]
+    pub fn targets_discovered(&self) -> Box<dyn Fn(usize) + Send + Sync> {
+        let gauges = Arc::clone(&self.gauges);
+        Box::new(move |count| gauges.targets_discovered.store(count as u64, Ordering::Relaxed))
     }
 
     /// Says how many shards there are, so that each has its series before it counts anything.

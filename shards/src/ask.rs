@@ -190,6 +190,11 @@ impl ReplyTo {
         self.deliver(answer);
     }
 
+    /// Answers that the question could not be answered, as [`RemoteAnswer`] has it for its kind.
+    pub fn fail(mut self, cause: AskError) {
+        self.deliver(self.kind.failure(cause));
+    }
+
     /// Whether the connection that asked has gone, so that the work can be skipped.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {

@@ -5,16 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use passage_proto::cookie::CookieKeys;
+use passage_proto::question::Target;
 use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::ControlLine;
-use passage_shards::feed::{Candidate, FeedId};
+use passage_shards::feed::{Candidate, FeedId, Update};
 use passage_shards::metrics::{AdapterName, AdapterType};
 use passage_shards::pool::Blueprint;
 use passage_shards::route::{self, Localization, Remote, Routes, StatusSource};
 use passage_shards::trace;
 
 use super::Failure;
-use crate::adapters::Authenticator;
+use crate::adapters::Services;
 use crate::adapters::mojang::Mojang;
 use crate::config::{self, Config};
 use crate::localization::Words;
@@ -30,8 +31,8 @@ pub struct Plan {
     pub unknown_host: Option<Arc<StatusReply>>,
     /// Words for logins to no route.
     pub localization: Localization,
-    /// What `Authentication::Remote` names by index.
-    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// What the routes' remote adapters name by index.
+    pub services: Services,
     trust: Trust,
 }
 
@@ -59,7 +60,7 @@ impl Plan {
             routes: routes.into(),
             unknown_host,
             localization,
-            authenticators: builder.authenticators,
+            services: builder.services,
             trust: builder.trust,
         };
         plan.table()?;
@@ -79,17 +80,18 @@ impl Plan {
         })
     }
 
-    /// How many distinct targets discovery knows.
+    /// The distinct targets that are known without asking.
     #[must_use]
-    pub fn targets(&self) -> usize {
+    pub fn fixed_targets(&self) -> Vec<Arc<Target>> {
         let all = self.routes.iter().filter_map(|route| match &route.discovery {
             route::Discovery::Fixed(candidates) => Some(candidates.iter()),
             _ => None,
         });
+        let mut seen = BTreeSet::new();
         all.flatten()
-            .map(|candidate| candidate.target.identifier.as_str())
-            .collect::<BTreeSet<_>>()
-            .len()
+            .filter(|candidate| seen.insert(candidate.target.identifier.as_str()))
+            .map(|candidate| Arc::clone(&candidate.target))
+            .collect()
     }
 
     pub(super) fn telemetry(&self, config: &Config, recorder: Recorder) -> telemetry::Settings {
@@ -120,7 +122,14 @@ impl Plan {
         }
     }
 
-    pub(super) fn blueprint(self, config: &Config, control: ControlLine, telemetry: Outlets) -> Blueprint {
+    /// `news` is what the control thread knows already.
+    pub(super) fn blueprint(
+        self,
+        config: &Config,
+        control: ControlLine,
+        news: Vec<Update>,
+        telemetry: Outlets,
+    ) -> Blueprint {
         Blueprint {
             addresses: config.addresses.clone(),
             shards: config.shards.count,
@@ -135,7 +144,7 @@ impl Plan {
             timeout: config.timeout,
             auth_cookie_expiry: config.auth_cookie_expiry,
             control,
-            news: Vec::new(),
+            news,
             telemetry: telemetry.metrics,
             traces: telemetry.traces,
         }
@@ -184,7 +193,7 @@ pub(super) fn endpoint(endpoint: &config::Endpoint, trust: &Trust) -> telemetry:
 /// What several routes share is built once.
 struct Builder {
     trust: Trust,
-    authenticators: Vec<Arc<dyn Authenticator>>,
+    services: Services,
     session_servers: HashMap<config::Mojang, usize>,
     words: Vec<(config::Localization, Localization)>,
 }
@@ -193,7 +202,7 @@ impl Builder {
     fn new(trust: Trust) -> Self {
         Self {
             trust,
-            authenticators: Vec::new(),
+            services: Services::default(),
             session_servers: HashMap::new(),
             words: Vec::new(),
         }
@@ -237,7 +246,7 @@ impl Builder {
             config::Authentication::Fixed(profile) => route::Authentication::Fixed(profile.clone()),
             config::Authentication::Grpc(_) => return Err(not_yet(route, "authentication")),
             config::Authentication::Mojang(settings) => {
-                let (authenticators, trust) = (&mut self.authenticators, &self.trust);
+                let (authenticators, trust) = (&mut self.services.authentication, &self.trust);
                 let adapter = *self.session_servers.entry(settings.clone()).or_insert_with(|| {
                     authenticators.push(Arc::new(Mojang::new(settings.clone(), trust)));
                     authenticators.len() - 1

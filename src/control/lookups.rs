@@ -1,7 +1,7 @@
 //! Host names and their addresses: a bounded cache, one look-up at a time for each name, and the last good
 //! answer where DNS fails or is slow.
 //!
-//! A pure state machine: [`super::dispatch`] does the waiting and the looking up.
+//! A pure state machine: [`super::questions`] does the waiting and the looking up.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

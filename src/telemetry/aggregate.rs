@@ -220,7 +220,7 @@ impl Aggregate {
         }
     }
 
-    /// Adds what a shard has counted.
+    /// Adds what a shard or the control thread has counted.
     pub(crate) fn merge(&mut self, deltas: &Deltas) {
         self.merge_connections(deltas);
         self.merge_targets(deltas);
@@ -242,7 +242,9 @@ impl Aggregate {
         }
         self.relays.value.merge(deltas.relays());
         self.dropped_spans += deltas.totals.spans_dropped;
-        self.shard(deltas.shard).merge(deltas);
+        if let Some(shard) = deltas.shard {
+            self.shard(shard).merge(deltas);
+        }
     }
 
     /// Begins an export or scrape: series that come to be after this belong to the next one.

@@ -23,8 +23,8 @@ type Slot = Option<Box<Durations>>;
 /// What one shard counted since its last hand-over. Travels to the telemetry thread and comes back empty.
 #[derive(Debug)]
 pub struct Deltas {
-    /// Which shard counted.
-    pub shard: usize,
+    /// Which shard counted; `None` for the control thread.
+    pub shard: Option<usize>,
     /// What needs no label but the shard's.
     pub totals: Totals,
     /// Whether anything was counted.
@@ -130,7 +130,7 @@ impl Totals {
 impl Deltas {
     /// No counts yet. `home` is where [`Self::give_back`] leads.
     pub(super) fn new(
-        shard: usize,
+        shard: Option<usize>,
         label_limit: usize,
         client_ip: bool,
         home: Sender<Box<Self>>,

@@ -206,7 +206,7 @@ mod tests {
                     .map(|(_, counts)| counts.attempts)
                     .sum::<u64>()
             ),
-            (3, 1)
+            (Some(3), 1)
         );
         assert!(
             arrivals.is_empty(),

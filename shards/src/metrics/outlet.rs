@@ -45,22 +45,30 @@ impl Outlet {
     /// [`Deltas::give_back`].
     #[must_use]
     pub fn new(options: Options) -> (Self, Receiver<Box<Deltas>>) {
-        let (deltas, arrivals) = bounded(SHARDS_MAX * BOXES_PER_SHARD);
+        let (deltas, arrivals) = bounded((SHARDS_MAX + 1) * BOXES_PER_SHARD);
         (Self { options, deltas }, arrivals)
     }
 
     /// The meter of the shard with this number. Allocates all that the shard ever needs for label sets.
     #[must_use]
     pub fn meter(self, shard: usize) -> Meter {
-        let (home, spares) = bounded(BOXES_PER_SHARD);
-        let make = || {
-            Deltas::new(
-                shard,
-                self.options.label_limit,
-                self.options.client_ip,
-                home.clone(),
-            )
+        let options = self.options;
+        self.meter_of(Some(shard), options)
+    }
+
+    /// The meter of the control thread, which calls adapters in the background but serves no connection.
+    #[must_use]
+    pub fn control_meter(self) -> Meter {
+        let no_label_sets = Options {
+            label_limit: 1,
+            client_ip: false,
         };
+        self.meter_of(None, no_label_sets)
+    }
+
+    fn meter_of(self, shard: Option<usize>, options: Options) -> Meter {
+        let (home, spares) = bounded(BOXES_PER_SHARD);
+        let make = || Deltas::new(shard, options.label_limit, options.client_ip, home.clone());
         let (current, spare) = (make(), make());
         Meter::new(
             current,

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use passage_proto::identity::{Claim, SharedSecret};
 use passage_proto::question::ClientInfo;
@@ -72,6 +73,7 @@ fn settings(url: &str) -> config::Mojang {
         url: url.to_owned(),
         remote: Remote {
             concurrency: 2,
+            retries: 0,
             ..Remote::default()
         },
         prevent_proxy_connections: false,
@@ -96,13 +98,26 @@ fn query(name: &str) -> AuthenticateQuery {
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(5)
+    Instant::now() + Duration::from_secs(10)
+}
+
+/// Asks on a runtime like that of the control thread.
+fn authenticate(mojang: &Mojang, query: &AuthenticateQuery, deadline: Instant) -> Result<Profile, Refusal> {
+    let call = Call {
+        deadline,
+        trace: None,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(mojang.authenticate(query, call))
 }
 
 /// What one answer of the session server leads to for Steve.
 fn outcome(answer: String) -> Result<Profile, (String, AskError)> {
     let (base, server) = serve(vec![answer]);
-    let result = mojang(&base).authenticate(&query("Steve"), soon());
+    let result = authenticate(&mojang(&base), &query("Steve"), soon());
     server.join().unwrap();
     result.map_err(|refusal| (refusal.message.key.into_owned(), refusal.cause))
 }
@@ -201,13 +216,12 @@ fn gives_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mojang = mojang(&format!("http://{}", listener.local_addr().unwrap()));
     let begun = Instant::now();
-    let refusal = mojang
-        .authenticate(&query("Steve"), begun + Duration::from_millis(200))
-        .unwrap_err();
+    let soon = begun + Duration::from_millis(200);
+    let refusal = authenticate(&mojang, &query("Steve"), soon).unwrap_err();
     assert_eq!(refusal.message.key, keys::DISCONNECT_AUTHENTICATION_TIMEOUT);
     assert_eq!(refusal.cause, AskError::TimedOut);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    let refusal = mojang.authenticate(&query("Steve"), begun).unwrap_err();
+    let refusal = authenticate(&mojang, &query("Steve"), begun).unwrap_err();
     assert_eq!(
         refusal.cause,
         AskError::TimedOut,
@@ -222,9 +236,8 @@ fn tells_a_server_that_is_not_there_from_one_that_fails() {
         .local_addr()
         .unwrap()
         .port();
-    let refusal = mojang(&format!("http://127.0.0.1:{port}"))
-        .authenticate(&query("Steve"), soon())
-        .unwrap_err();
+    let nobody = mojang(&format!("http://127.0.0.1:{port}"));
+    let refusal = authenticate(&nobody, &query("Steve"), soon()).unwrap_err();
     assert_eq!(refusal.message.key, keys::DISCONNECT_AUTHENTICATION_UNAVAILABLE);
     assert_eq!(refusal.cause, AskError::Unreachable);
 }
@@ -242,7 +255,7 @@ fn asks_for_no_name_that_no_account_can_have() {
         "a\0",
         "a?",
     ] {
-        let refusal = nobody.authenticate(&query(name), soon()).unwrap_err();
+        let refusal = authenticate(&nobody, &query(name), soon()).unwrap_err();
         assert_eq!(refusal.message.key, keys::DISCONNECT_INVALID_NAME, "{name:?}");
         assert_eq!(refusal.cause, AskError::Denied);
     }
@@ -255,7 +268,7 @@ fn asks_on_one_connection_with_name_hash_and_address() {
     settings.prevent_proxy_connections = true;
     let mojang = Mojang::new(settings, &Trust::default());
     for _ in 0..3 {
-        mojang.authenticate(&query("Steve"), soon()).unwrap();
+        authenticate(&mojang, &query("Steve"), soon()).unwrap();
     }
     let (requests, connections) = server.join().unwrap();
     let hash = server_hash("", &SharedSecret::new([7; 16]), &[1, 2, 3]);
@@ -291,10 +304,10 @@ fn a_session_server_that_the_own_authority_has_certified_is_asked_and_no_other()
         requests
     });
     let suspicious = Mojang::new(settings(&url), &Trust::default());
-    let refusal = suspicious.authenticate(&query("Steve"), soon()).unwrap_err();
+    let refusal = authenticate(&suspicious, &query("Steve"), soon()).unwrap_err();
     assert_eq!(refusal.cause, AskError::Unreachable);
     let mojang = Mojang::new(settings(&url), &authority.trust());
-    let profile = mojang.authenticate(&query("Steve"), soon()).unwrap();
+    let profile = authenticate(&mojang, &query("Steve"), soon()).unwrap();
     assert_eq!(profile.name, "Steve");
     let requests = server.join().unwrap();
     assert!(

@@ -71,7 +71,7 @@ fn a_birth_that_no_collector_took_is_shown_again() {
 fn series_with_few_labels_exist_from_the_start() {
     let receiver = Receiver::start(Mode::Up);
     let (telemetry, _outlet) = start_quick(&settings(receiver.url()));
-    telemetry.targets_discovered(5);
+    telemetry.targets_discovered()(5);
     receiver.wait_taken(2);
     let second = &receiver.taken()[1];
     let [active] = numbers(second, "passage_connections_active") else {
