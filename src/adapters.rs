@@ -1,6 +1,7 @@
 //! Adapters that ask the network: what a route's tables name and no shard can answer by itself.
 
 pub mod call;
+pub mod grpc;
 pub mod mojang;
 pub(crate) mod targets;
 mod web;

@@ -46,6 +46,31 @@ pub struct Property {
     pub signature: Option<String>,
 }
 
+impl Profile {
+    /// Whether login success can carry this profile.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot.
+    pub fn check(&self) -> Result<(), ProfileTooLong> {
+        let fits =
+            |text: &str, units_max| text.len() <= units_max || text.encode_utf16().count() <= units_max;
+        let property_fits = |property: &Property| {
+            fits(&property.name, PROPERTY_NAME_UNITS_MAX)
+                && fits(&property.value, PROPERTY_VALUE_UNITS_MAX)
+                && property
+                    .signature
+                    .as_ref()
+                    .is_none_or(|text| fits(text, PROPERTY_SIGNATURE_UNITS_MAX))
+        };
+        let fits = !self.name.is_empty()
+            && fits(&self.name, PLAYER_NAME_UNITS_MAX)
+            && self.properties.len() <= PROFILE_PROPERTIES_MAX
+            && self.properties.iter().all(property_fits);
+        if fits { Ok(()) } else { Err(ProfileTooLong) }
+    }
+}
+
 /// A profile that is proven: by an authenticator's answer or by a verified cookie. Login success and new
 /// cookies take nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,25 +98,8 @@ impl VerifiedProfile {
     }
 
     fn bounded(profile: Profile) -> Result<Self, ProfileTooLong> {
-        let fits =
-            |text: &str, units_max| text.len() <= units_max || text.encode_utf16().count() <= units_max;
-        let property_fits = |property: &Property| {
-            fits(&property.name, PROPERTY_NAME_UNITS_MAX)
-                && fits(&property.value, PROPERTY_VALUE_UNITS_MAX)
-                && property
-                    .signature
-                    .as_ref()
-                    .is_none_or(|text| fits(text, PROPERTY_SIGNATURE_UNITS_MAX))
-        };
-        let profile_fits = !profile.name.is_empty()
-            && fits(&profile.name, PLAYER_NAME_UNITS_MAX)
-            && profile.properties.len() <= PROFILE_PROPERTIES_MAX
-            && profile.properties.iter().all(property_fits);
-        if profile_fits {
-            Ok(Self(profile))
-        } else {
-            Err(ProfileTooLong)
-        }
+        profile.check()?;
+        Ok(Self(profile))
     }
 }
 
