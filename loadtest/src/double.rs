@@ -2,6 +2,7 @@
 //!
 //! They are made for load as much as for tests: an echo target must not cost more than the proxy before it.
 
+pub mod collector;
 pub mod echo;
 pub mod login;
 pub mod session_server;

@@ -8,10 +8,12 @@ mod process;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
 use passage_loadtest::double::Double;
+use passage_loadtest::double::collector::Collector;
 use passage_loadtest::double::echo::Echo;
 use passage_loadtest::double::session_server::SessionServer;
 use passage_loadtest::flow::idle::Stage;
@@ -23,14 +25,16 @@ use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
 use serde_json::{Value, json};
 
-use self::config::{LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST};
-use self::duel::{Duel, Rounds};
+use self::config::{LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST, Telemetry};
+use self::duel::Duel;
 use self::peer::PeerKind;
 use self::process::{Cpus, Process};
 use crate::progress::{Bar, say};
 
 /// Protocol of the clients: 1.21.7, in the middle of what knows transfers.
 const PROTOCOL: i32 = 772;
+/// Seconds between two exports of the metrics where nothing else is configured.
+const METRICS_INTERVAL: u64 = 15;
 /// Descriptors that the server needs besides its connections.
 const SERVER_FILES: usize = 256;
 
@@ -58,8 +62,11 @@ pub(crate) struct RunArgs {
     /// Measure the relay against these too, in alternating rounds
     #[arg(long, value_enum, value_delimiter = ',')]
     peer: Vec<PeerKind>,
-    /// Rounds against each peer
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+    /// Measure pings with metrics and traces exported against pings without, in alternating rounds
+    #[arg(long)]
+    telemetry: bool,
+    /// Rounds against each peer, and with and without telemetry
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=99))]
     rounds: u8,
     /// CPU of the measured server
     #[arg(long)]
@@ -159,7 +166,7 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
     };
     for workload in <Workload as clap::ValueEnum>::value_variants() {
         let wanted = if args.only.is_empty() {
-            args.peer.is_empty()
+            args.peer.is_empty() && !args.telemetry
         } else {
             args.only.contains(workload)
         };
@@ -171,6 +178,9 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
         if let Some(duel) = bench.fight(*kind)? {
             results.duels.push(duel);
         }
+    }
+    if args.telemetry {
+        results.duels.push(bench.weigh_telemetry()?);
     }
     Ok(results)
 }
@@ -190,7 +200,7 @@ impl Bench<'_> {
     fn run(&self, workload: Workload) -> io::Result<(String, Outcome)> {
         let server = match workload {
             Workload::Yardstick => process::start_yardstick(&self.cpus)?,
-            _ => self.start_passage()?,
+            _ => self.start_passage(None)?,
         };
         let label = self.label(workload);
         let (work, pace, connections) = self.plan(workload, &server);
@@ -297,8 +307,8 @@ impl Bench<'_> {
         }
     }
 
-    fn start_passage(&self) -> io::Result<Process> {
-        let files = PassageFiles::write(self.echo.address(), self.session_server.address())?;
+    fn start_passage(&self, telemetry: Option<Telemetry>) -> io::Result<Process> {
+        let files = PassageFiles::write(self.echo.address(), self.session_server.address(), telemetry)?;
         process::start_passage(&self.passage, files, &self.cpus)
     }
 
@@ -311,25 +321,62 @@ impl Bench<'_> {
             ));
             return Ok(None);
         };
-        let passage = self.start_passage()?;
-        let mut rounds = Rounds::default();
+        let passage = self.start_passage(None)?;
+        let names = ["passage".to_owned(), kind.to_string()];
+        self.alternate(names, [&passage, &peer], Workload::Relay)
+            .map(Some)
+    }
+
+    /// Rounds of pings, in turn on a Passage that exports metrics and traces and on one that does not.
+    fn weigh_telemetry(&self) -> io::Result<Duel> {
+        let taken = Collector::default();
+        let collector = Double::start(taken.clone(), self.cpus.load)?;
+        let telemetry = Telemetry {
+            collector: collector.address(),
+            // One export a round, or the interval by default if that is shorter.
+            interval: self.args.duration.as_secs().clamp(1, METRICS_INTERVAL),
+        };
+        let (with, without) = (self.start_passage(Some(telemetry))?, self.start_passage(None)?);
+        let names = ["telemetry".to_owned(), "none".to_owned()];
+        let duel = self.alternate(names, [&with, &without], Workload::Status64)?;
+        let taken = taken.taken();
+        let (metrics, traces) = (
+            taken.metrics.load(Ordering::Relaxed),
+            taken.traces.load(Ordering::Relaxed),
+        );
+        say(&format!(
+            "the collector took {metrics} posts of metrics, one each {} s, and {traces} of traces",
+            telemetry.interval
+        ));
+        if metrics == 0 || traces == 0 {
+            return Err(io::Error::other(
+                "no telemetry came, so that the figures would say nothing; choose a longer --duration",
+            ));
+        }
+        Ok(duel)
+    }
+
+    /// Rounds of one workload, in turn on two servers.
+    fn alternate(&self, names: [String; 2], servers: [&Process; 2], workload: Workload) -> io::Result<Duel> {
+        let [first, second] = servers;
+        let mut duel = Duel::new(names.clone());
         for round in 1..=self.args.rounds {
             let half = |server: &Process, name: &str| {
-                let (work, pace, connections) = self.plan(Workload::Relay, server);
+                let (work, pace, connections) = self.plan(workload, server);
                 let settings = self.settings(server, pace, connections);
                 let title = format!("{name} {round}/{}", self.args.rounds);
                 server.explain(measure(&work, &settings, &mut Bar::new(&title)))
             };
+            let [name, other] = &names;
             // Whoever goes first alternates, so that a machine that warms up or slows down favours nobody.
-            let (own, its) = if round % 2 == 1 {
-                let own = half(&passage, "passage")?;
-                (own, half(&peer, kind.package())?)
+            if round % 2 == 1 {
+                let outcome = half(first, name)?;
+                duel.add([outcome, half(second, other)?]);
             } else {
-                let its = half(&peer, kind.package())?;
-                (half(&passage, "passage")?, its)
-            };
-            rounds.add(own, its);
+                let outcome = half(second, other)?;
+                duel.add([half(first, name)?, outcome]);
+            }
         }
-        Ok(Some(rounds.finish(kind)))
+        Ok(duel)
     }
 }

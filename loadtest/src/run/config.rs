@@ -26,14 +26,18 @@ pub(super) struct PassageFiles {
 }
 
 impl PassageFiles {
-    /// Writes the configuration of a Passage that relays and transfers to `target` and asks `session_server`.
-    pub(super) fn write(target: SocketAddr, session_server: SocketAddr) -> io::Result<Self> {
+    /// Writes the configuration of a Passage that relays and transfers to `target`, asks `session_server` and,
+    /// if there is one, exports to `telemetry`.
+    pub(super) fn write(
+        target: SocketAddr,
+        session_server: SocketAddr,
+        telemetry: Option<Telemetry>,
+    ) -> io::Result<Self> {
         let directory = TempDir::with_prefix("passage-loadtest-")?;
         let address = free_address()?;
-        std::fs::write(
-            directory.path().join("passage.toml"),
-            passage(address, target, session_server),
-        )?;
+        let mut text = passage(address, target, session_server);
+        text.extend(telemetry.map(otel));
+        std::fs::write(directory.path().join("passage.toml"), text)?;
         Ok(Self { directory, address })
     }
 
@@ -41,6 +45,29 @@ impl PassageFiles {
     pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("passage.toml")
     }
+}
+
+/// Where metrics and traces go, and how often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telemetry {
+    /// The collector.
+    pub(super) collector: SocketAddr,
+    /// Whole seconds between two exports of the metrics.
+    pub(super) interval: u64,
+}
+
+/// One connection in a hundred is traced, and no bound in absolute numbers makes it fewer.
+fn otel(Telemetry { collector, interval }: Telemetry) -> String {
+    format!(
+        r#"
+[otel]
+metrics_endpoint = "http://{collector}/v1/metrics"
+metrics_interval = {interval}
+traces_endpoint = "http://{collector}/v1/traces"
+traces_sample_rate = 0.01
+traces_per_second = 100000
+"#
+    )
 }
 
 /// A loopback address whose port nobody has, below the ports that the kernel gives to connections: those that

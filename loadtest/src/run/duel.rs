@@ -1,68 +1,75 @@
-//! Passage and a peer in alternating rounds: one ratio a round, and their median.
+//! Two servers in alternating rounds of the same work: ratios of each round, and their medians.
 
 use comfy_table::{CellAlignment, Table, presets};
 use passage_loadtest::measure::Outcome;
 use passage_loadtest::report;
 use serde_json::{Value, json};
 
-use super::peer::PeerKind;
-
-/// Rounds so far.
-#[derive(Debug, Default)]
-pub(super) struct Rounds(Vec<Round>);
+/// All rounds of two contestants.
+#[derive(Debug)]
+pub(crate) struct Duel {
+    names: [String; 2],
+    rounds: Vec<Round>,
+}
 
 /// One round: both did the same work.
 #[derive(Debug)]
 struct Round {
-    passage: Outcome,
-    peer: Outcome,
-}
-
-/// All rounds against one peer.
-#[derive(Debug)]
-pub(crate) struct Duel {
-    kind: PeerKind,
-    rounds: Vec<Round>,
-}
-
-impl Rounds {
-    pub(super) fn add(&mut self, passage: Outcome, peer: Outcome) {
-        self.0.push(Round { passage, peer });
-    }
-
-    pub(super) fn finish(self, kind: PeerKind) -> Duel {
-        Duel { kind, rounds: self.0 }
-    }
+    first: Outcome,
+    second: Outcome,
 }
 
 impl Duel {
-    /// Median over the rounds of Passage's CPU time per message divided by the peer's; `None` without a whole
+    /// No rounds yet.
+    pub(super) fn new(names: [String; 2]) -> Self {
+        Self {
+            names,
+            rounds: Vec::new(),
+        }
+    }
+
+    /// One more round, in the order of the names.
+    pub(super) fn add(&mut self, [first, second]: [Outcome; 2]) {
+        self.rounds.push(Round { first, second });
+    }
+
+    /// Median over the rounds of the first's CPU time per unit divided by the second's; `None` without a whole
     /// round.
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        median(self.rounds.iter().filter_map(Round::ratio).collect())
+    pub(crate) fn cpu_ratio(&self) -> Option<f64> {
+        median(self.rounds.iter().filter_map(Round::cpu_ratio).collect())
+    }
+
+    /// The same of units per second.
+    pub(crate) fn throughput_ratio(&self) -> Option<f64> {
+        median(self.rounds.iter().filter_map(Round::throughput_ratio).collect())
     }
 
     /// Whether anything failed more often than is tolerated.
     pub(crate) fn is_failed(&self) -> bool {
         self.rounds
             .iter()
-            .any(|round| round.passage.is_failed() || round.peer.is_failed())
+            .any(|round| round.first.is_failed() || round.second.is_failed())
     }
 
     /// A table with one row a round.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
-        let its = self.kind.to_string();
+        let [first, second] = &self.names;
+        let unit = self
+            .rounds
+            .first()
+            .map_or("unit", |round| round.first.work.unit());
         table.set_header(vec![
             "round".to_owned(),
-            "passage CPU/message".to_owned(),
-            format!("{its} CPU/message"),
+            format!("{first} CPU/{unit}"),
+            format!("{second} CPU/{unit}"),
             "ratio".to_owned(),
-            "passage messages/s".to_owned(),
-            format!("{its} messages/s"),
-            "passage p99.9".to_owned(),
-            format!("{its} p99.9"),
+            format!("{first} {unit}s/s"),
+            format!("{second} {unit}s/s"),
+            "ratio".to_owned(),
+            format!("{first} p99.9"),
+            format!("{second} p99.9"),
         ]);
         for (index, round) in self.rounds.iter().enumerate() {
             table.add_row(round.row(index + 1));
@@ -70,12 +77,11 @@ impl Duel {
         for column in table.column_iter_mut() {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let median = self
-            .ratio()
-            .map_or("none".to_owned(), |ratio| format!("{ratio:.3}"));
         format!(
-            "{table}\nCPU per message, passage to {its}, median of {} rounds: {median}",
-            self.rounds.len()
+            "{table}\n{first} to {second}, medians of {} rounds: CPU per {unit} {}, {unit}s per second {}",
+            self.rounds.len(),
+            ratio(self.cpu_ratio()),
+            ratio(self.throughput_ratio()),
         )
     }
 
@@ -86,46 +92,60 @@ impl Duel {
             .iter()
             .map(|round| {
                 json!({
-                    "ratio": round.ratio(),
-                    "passage": report::json(&round.passage),
-                    "peer": report::json(&round.peer),
+                    "cpu_ratio": round.cpu_ratio(),
+                    "throughput_ratio": round.throughput_ratio(),
+                    "first": report::json(&round.first),
+                    "second": report::json(&round.second),
                 })
             })
             .collect();
-        json!({ "peer": self.kind.to_string(), "median_ratio": self.ratio(), "rounds": rounds })
+        json!({
+            "names": self.names,
+            "median_cpu_ratio": self.cpu_ratio(),
+            "median_throughput_ratio": self.throughput_ratio(),
+            "rounds": rounds,
+        })
     }
 
     /// What went wrong, in lines.
     pub(crate) fn failures(&self) -> Vec<String> {
         let rounds = self.rounds.iter();
         rounds
-            .flat_map(|round| [report::failures(&round.passage), report::failures(&round.peer)])
+            .flat_map(|round| [report::failures(&round.first), report::failures(&round.second)])
             .flatten()
             .collect()
     }
 }
 
 impl Round {
-    fn ratio(&self) -> Option<f64> {
-        Some(cpu(&self.passage)? / cpu(&self.peer)?)
+    fn cpu_ratio(&self) -> Option<f64> {
+        Some(cpu(&self.first)? / cpu(&self.second)?)
+    }
+
+    fn throughput_ratio(&self) -> Option<f64> {
+        let (first, second) = (self.first.throughput(), self.second.throughput());
+        (second > 0.0).then(|| first / second)
     }
 
     fn row(&self, number: usize) -> Vec<String> {
-        let text = |value: Option<f64>, digits: usize| {
-            value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
-        };
+        let time = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} µs"));
         let tail = |outcome: &Outcome| format!("{:.1} ms", outcome.tally.quantile(0.999).as_secs_f64() * 1e3);
         vec![
             number.to_string(),
-            text(cpu(&self.passage), 2) + " µs",
-            text(cpu(&self.peer), 2) + " µs",
-            text(self.ratio(), 3),
-            format!("{:.0}", self.passage.throughput()),
-            format!("{:.0}", self.peer.throughput()),
-            tail(&self.passage),
-            tail(&self.peer),
+            time(cpu(&self.first)),
+            time(cpu(&self.second)),
+            ratio(self.cpu_ratio()),
+            format!("{:.0}", self.first.throughput()),
+            format!("{:.0}", self.second.throughput()),
+            ratio(self.throughput_ratio()),
+            tail(&self.first),
+            tail(&self.second),
         ]
     }
+}
+
+fn ratio(value: Option<f64>) -> String {
+    value.map_or("–".to_owned(), |value| format!("{value:.3}"))
 }
 
 fn cpu(outcome: &Outcome) -> Option<f64> {
