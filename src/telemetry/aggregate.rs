@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use passage_proto::question::AskError;
 use passage_shards::metrics::{
-    ANSWERS, AdapterName, AdapterType, ConnectionSet, Deltas, Durations, RELAYS, RequestType, TargetSet,
-    Totals,
+    ANSWERS, AdapterName, AdapterType, ConnectionSet, Deltas, Durations, Exemplar, RELAYS, RequestType,
+    TargetSet, Totals,
 };
 
 use super::instruments::Instrument;
@@ -36,6 +36,8 @@ pub(crate) struct Point<'a> {
     pub(crate) labels: Vec<Label<'a>>,
     /// The value.
     pub(crate) value: Value<'a>,
+    /// The last thing that it counted and that was traced.
+    pub(crate) exemplar: Option<&'a Exemplar>,
 }
 
 /// A label's key and value.

@@ -48,7 +48,7 @@ pub(crate) mod label {
     pub(crate) const DIRECTION: &str = "direction";
     pub(crate) const ERROR_TYPE: &str = "error_type";
     pub(crate) const PROTOCOL_VERSION: &str = "protocol_version";
-    pub(crate) const QUANTILE: &str = "quantile";
+    pub(crate) const RANK: &str = "rank";
     pub(crate) const REQUEST_TYPE: &str = "request_type";
     pub(crate) const RESULT: &str = "result";
     pub(crate) const SERVER_ADDRESS: &str = "server_address";
@@ -60,7 +60,7 @@ pub(crate) mod label {
 }
 
 use label::{
-    ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, QUANTILE,
+    ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, RANK,
     REQUEST_TYPE, RESULT, SERVER_ADDRESS, SHARD, SIGNAL, TARGET_ADDRESS, TARGET_IDENTIFIER, VERSION,
 };
 
@@ -137,7 +137,7 @@ instruments! {
         "passage_shard_connections", "Open connections of the shard.";
     SHARD_REQUESTS: Kind::Counter, "", &[SHARD],
         "passage_shard_requests_total", "Status pings and logins of the shard.";
-    SHARD_REQUEST_QUANTILE: Kind::Seconds, "s", &[SHARD, QUANTILE],
+    SHARD_REQUEST_QUANTILE: Kind::Seconds, "s", &[SHARD, RANK],
         "passage_shard_request_quantile_seconds",
         "Time that this part of the shard's recent requests did not exceed; 0 if there were none.";
     SHARD_RELAY_BYTES: Kind::Counter, "", &[SHARD, DIRECTION],

@@ -5,6 +5,7 @@ use std::fmt;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::aggregate::{ExportNumber, Reading};
+use super::exposition::Format;
 
 /// Scrapes that wait for the telemetry thread at a time; beyond it they are refused.
 const SCRAPES_WAITING_MAX: usize = 8;
@@ -13,6 +14,8 @@ const SCRAPES_WAITING_MAX: usize = 8;
 pub(crate) struct Scrape {
     /// How young series read.
     pub(crate) reading: Reading,
+    /// How they are written.
+    pub(crate) format: Format,
     /// Takes the result, on the telemetry thread: must not block. Dropped if there will be none.
     pub(crate) then: Box<dyn FnOnce(Scraped) + Send>,
 }

@@ -186,7 +186,7 @@ impl Worker {
         self.refresh();
         let number = self.aggregate.begin_export();
         let families = self.aggregate.read(self.surroundings(), scrape.reading);
-        let text = exposition::encode(&families);
+        let text = exposition::encode(&families, scrape.format);
         (scrape.then)(Scraped { number, text });
     }
 

@@ -62,6 +62,7 @@ class Prometheus:
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
+                "--enable-feature=exemplar-storage",
                 "--log.level=warn",
             ],
             stdin=subprocess.DEVNULL,

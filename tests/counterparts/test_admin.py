@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from passage import BINARY, Passage, eventually, free_port, ping_with
@@ -25,9 +26,11 @@ class Administered(Passage):
         super().__init__(f'{config}\n[admin]\naddress = "127.0.0.1:{self.admin[1]}"\n')
         eventually(lambda: self.page("/readyz")[0] == 200, message="/readyz did not turn 200")
 
-    def page(self, path: str) -> tuple[int, str]:
+    def page(self, path: str, accept: str | None = None) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self.admin[1]}{path}"
+        request = urllib.request.Request(url, headers={"Accept": accept} if accept else {})
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin[1]}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -59,6 +62,33 @@ def test_the_official_parser_reads_what_was_done():
         assert totals["passage_connections_total"] >= 7
         assert totals["passage_version_info"] == 1
         assert totals["passage_uptime_seconds"] > 0
+
+
+def test_the_official_parser_of_open_metrics_reads_the_same_and_the_traces():
+    traced = '[otel]\ntraces_endpoint = "http://127.0.0.1:9/v1/traces"\n'
+    with Administered(traced) as passage:
+        for _ in range(7):
+            ping_with(passage)
+        eventually(lambda: passage.totals()["passage_status_requests_total"] == 7)
+        status, text = passage.page("/metrics", "application/openmetrics-text;version=1.0.0")
+        assert status == 200 and text.endswith("# EOF\n"), text
+        # The parser is strict: about names, units, buckets, exemplars and the end.
+        families = {family.name: family for family in open_metrics_families(text)}
+        pings = families["passage_status_requests"]
+        assert pings.type == "counter" and {sample.name for sample in pings.samples} == {
+            "passage_status_requests_total"
+        }
+        assert sum(sample.value for sample in pings.samples) == 7
+        assert families["passage_connections_failed"].type == "unknown"
+        assert families["passage_request_duration_seconds"].unit == "seconds"
+        exemplars = [
+            sample.exemplar
+            for name in ("passage_request_duration_seconds", "passage_status_requests")
+            for sample in families[name].samples
+            if sample.exemplar
+        ]
+        assert len(exemplars) == 2 and exemplars[0].labels == exemplars[1].labels
+        assert len(exemplars[0].labels["trace_id"]) == 32
 
 
 def test_every_thread_shows_that_it_lives_also_without_work():

@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
 import threading
+import time
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +56,7 @@ discovery.targets = [{{ identifier = "far", address = "far.example.net:25565" }}
 [otel]
 metrics_endpoint = "http://127.0.0.1:{exported}/v1/metrics"
 metrics_interval = 1
+traces_endpoint = "http://127.0.0.1:{exported}/v1/traces"
 
 [rate_limiter]
 enabled = true
@@ -83,6 +87,38 @@ class SessionServer:
                 self.send_response(204)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class TextOnly:
+    """Scrapes the admin listener for a Prometheus, without asking for OpenMetrics."""
+
+    def __init__(self, admin: int):
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                timeout = {"X-Prometheus-Scrape-Timeout-Seconds": "1"}
+                scrape = urllib.request.Request(f"http://127.0.0.1:{admin}{self.path}", headers=timeout)
+                with urllib.request.urlopen(scrape, timeout=5) as answer:
+                    body, kind = answer.read(), answer.headers["Content-Type"]
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -183,9 +219,10 @@ def rsa(key: bytes, secret: bytes) -> bytes:
     return pow(int.from_bytes(padded, "big"), 65537, modulus).to_bytes(128, "big")
 
 
-@pytest.fixture(scope="module", params=["collector", "admin"])
+@pytest.fixture(scope="module", params=["collector", "open metrics", "text"])
 def world(request):
-    """A Passage under known load, and a Prometheus that has watched it from before the first request."""
+    """A Passage under known load, and a Prometheus that has watched it from before the first request: by a
+    collector, or by itself in one of the two formats of `/metrics`."""
     with ExitStack() as stack:
         collector = stack.enter_context(Collector())
         lobby = stack.enter_context(Target(greet))
@@ -193,14 +230,21 @@ def world(request):
         admin = free_port()
         passage = stack.enter_context(Passage(config(lobby.port, sessions.port, collector.port, admin)))
         exporter = stack.enter_context(Exporter(collector))
-        database = stack.enter_context(Prometheus(exporter.port if request.param == "collector" else admin))
+        text = stack.enter_context(TextOnly(admin))
+        ports = {"collector": exporter.port, "open metrics": admin, "text": text.port}
+        database = stack.enter_context(Prometheus(ports[request.param]))
         scraped = "count_over_time(passage_uptime_seconds[1m]) > 2"
         eventually(lambda: database.query(scraped), 30, "no scrapes")
         eventually(lambda: database.query(IDLE), 10, "an idle Passage shows no zero")
         load = Load(passage)
         load.drive()
         yield SimpleNamespace(
-            way=request.param, database=database, load=load, busy=settled(database, load), collector=collector
+            way=request.param,
+            database=database,
+            load=load,
+            busy=settled(database, load),
+            collector=collector,
+            admin=admin,
         )
 
 
@@ -311,6 +355,33 @@ def test_every_series_that_a_client_can_bring_about_is_born_as_zero(world):
             assert values[0] == 0 and values == sorted(values), f"{labels}: {values}"
 
 
+def test_prometheus_knows_the_types_of_the_format_that_it_asked_for(world):
+    known = world.database.fetch("metadata")
+    types = {name: entries[0]["type"] for name, entries in known.items()}
+    assert types["passage_request_duration_seconds"] == "histogram"
+    assert types["passage_connections_active"] == "gauge"
+    if world.way == "open metrics":
+        assert types["passage_connections"] == "counter"
+        assert types["passage_connections_failed"] == "unknown"
+        assert known["passage_uptime_seconds"][0]["unit"] == "seconds"
+    if world.way == "text":
+        assert types["passage_connections_total"] == "counter"
+        assert types["passage_connections_failed"] in ("unknown", "untyped")
+
+
+def test_exemplars_lead_from_a_histogram_and_a_counter_to_a_trace(world):
+    if world.way != "open metrics":
+        pytest.skip("only OpenMetrics carries exemplars")
+    now = time.time()
+    for metric in ("passage_request_duration_seconds_bucket", "passage_status_requests_total"):
+        found = world.database.fetch("query_exemplars", query=metric, start=str(now - 600), end=str(now))
+        exemplars = [exemplar for series in found for exemplar in series["exemplars"]]
+        assert exemplars, metric
+        for exemplar in exemplars:
+            assert re.fullmatch("[0-9a-f]{32}", exemplar["labels"]["trace_id"]), exemplar
+            assert re.fullmatch("[0-9a-f]{16}", exemplar["labels"]["span_id"]), exemplar
+
+
 def test_nobody_active_is_a_zero_and_not_a_gap(world):
     assert [value for _, value in world.busy.active] == [HELD]
     assert world.busy.idle == [], "the alert on zero fires while players are connected"
@@ -413,6 +484,15 @@ def test_prometheus_evaluates_every_rule(world):
     assert [rule for rule in rules() if rule["health"] != "ok"] == []
     for quiet in ("PassageDown", "PassageMissing", "PassageHighLatency", "PassageShedding"):
         assert states()[quiet] == "inactive", states()
+
+
+def test_promtool_finds_nothing_to_complain_about_in_the_metrics(world):
+    if world.way != "text":
+        pytest.skip("promtool reads the text format only")
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.admin}/metrics", timeout=5) as answer:
+        check = [prometheus.program("promtool"), "check", "metrics"]
+        run = subprocess.run(check, input=answer.read(), capture_output=True, timeout=60)
+    assert run.returncode == 0, run.stderr.decode()
 
 
 def test_promtool_takes_the_configuration_and_the_rules_pass_their_tests():

@@ -77,7 +77,7 @@ impl Snapshot {
 impl Shard {
     fn take(&mut self, name: &str, sample: &Sample) {
         let value = sample.value;
-        match (name, label(sample, "direction"), label(sample, "quantile")) {
+        match (name, label(sample, "direction"), label(sample, "rank")) {
             ("connections", ..) => self.connections = value,
             ("requests_total", ..) => self.requests = value,
             ("request_quantile_seconds", _, "0.5") => self.median = value,

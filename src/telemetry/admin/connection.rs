@@ -163,7 +163,8 @@ impl Connection {
                 number,
                 keeps_history: request.keeps_history,
             };
-            self.begin_answer(Response::metrics(text, request.head_only), Some(exposition), now);
+            let response = Response::metrics(text, request.format, request.head_only);
+            self.begin_answer(response, Some(exposition), now);
         }
     }
 

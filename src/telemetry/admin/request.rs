@@ -1,5 +1,9 @@
 //! The head of a request: bounded, and read no further than needed to answer it.
 
+mod accept;
+
+use crate::telemetry::exposition::Format;
+
 /// Most bytes of a request's head.
 pub(super) const HEAD_BYTES_MAX: usize = 8 * 1024;
 
@@ -25,6 +29,8 @@ pub(super) struct Request {
     pub(super) head_only: bool,
     /// Whether the client is a Prometheus, which keeps a history.
     pub(super) keeps_history: bool,
+    /// How it wants the totals.
+    pub(super) format: Format,
 }
 
 /// Why a request is not answered as it wants.
@@ -74,6 +80,7 @@ fn route(request: &httparse::Request<'_, '_>) -> Result<Request, Fault> {
         page,
         head_only,
         keeps_history,
+        format: accept::preferred(request.headers),
     })
 }
 
@@ -93,6 +100,7 @@ mod tests {
             page: Page::Metrics,
             head_only: false,
             keeps_history: true,
+            format: Format::Prometheus,
         };
         assert_eq!(parse(SCRAPE.as_bytes()), Some(Ok(expected)));
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::health::{Health, Stage};
 use super::request::Fault;
-use crate::telemetry::exposition;
+use crate::telemetry::exposition::Format;
 
 /// An answer before it is written.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,9 +18,10 @@ pub(super) struct Response {
 
 impl Response {
     /// The exposition.
-    pub(super) fn metrics(text: Vec<u8>, head_only: bool) -> Self {
+    pub(super) fn metrics(text: Vec<u8>, format: Format, head_only: bool) -> Self {
         Self {
-            kind: exposition::CONTENT_TYPE,
+            kind: format.content_type(),
+            extra: "Vary: Accept\r\n",
             ..Self::text((200, "OK"), text, head_only)
         }
     }

@@ -221,7 +221,11 @@ impl Server {
         let then = Box::new(move |scraped| bell.ring(Message::Scraped(id, scraped)));
         let asked = if scrapes < SCRAPES_MAX {
             self.scraper
-                .ask(Scrape { reading, then })
+                .ask(Scrape {
+                    reading,
+                    format: request.format,
+                    then,
+                })
                 .map_err(|refused| refused.to_string())
         } else {
             Err("too many scrapes at a time".into())

@@ -78,6 +78,15 @@ fn scrape(admin: &Admin) -> Vec<Sample> {
     samples::parse(&text).unwrap()
 }
 
+/// The answer to a client that takes OpenMetrics.
+fn scrape_as_open_metrics(admin: &Admin) -> String {
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    converse(
+        admin,
+        format!("GET /metrics HTTP/1.1\r\n{accept}\r\n\r\n").as_bytes(),
+    )
+}
+
 fn scrape_as_prometheus(admin: &Admin) -> Vec<Sample> {
     let request = "GET /metrics HTTP/1.1\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n";
     samples::parse(&split(&converse(admin, request.as_bytes())).1).unwrap()
@@ -108,6 +117,42 @@ fn count(meter: &mut Meter, shard: u64, operations: u64) {
             meter.hand_over();
         }
     }
+}
+
+#[test]
+fn who_takes_open_metrics_gets_the_same_numbers_in_it() {
+    let Process {
+        telemetry,
+        outlet,
+        admin,
+    } = process(None);
+    count(&mut outlet.clone().meter(0), 0, 100);
+    drop(outlet);
+    let plain = converse(&admin, b"GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(
+        plain.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{plain}"
+    );
+    let open = scrape_as_open_metrics(&admin);
+    assert!(
+        open.contains(
+            "\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\nContent-Length: "
+        ),
+        "{open}"
+    );
+    assert!(open.ends_with("\n# EOF\n"), "{open}");
+    assert!(!plain.contains("# EOF"), "{plain}");
+    let samples = |answer: &str| {
+        let samples = samples::parse(&split(answer).1).unwrap().into_iter();
+        // Time goes by between the two.
+        samples
+            .filter(|sample| sample.name != "passage_uptime_seconds" && !sample.labels.contains_key("le"))
+            .map(|sample| (sample.name, sample.labels, sample.value.to_bits()))
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(samples(&plain), samples(&open));
+    assert!(samples(&open).len() > 50);
+    drop(telemetry);
 }
 
 #[test]
@@ -166,7 +211,7 @@ fn a_scrape_has_the_totals_that_the_collector_gets() {
         let mut all = scraped
             .iter()
             .filter(|s| s.name == "passage_shard_request_quantile_seconds");
-        all.find(|s| s.labels["shard"] == shard && s.labels["quantile"] == "0.5")
+        all.find(|s| s.labels["shard"] == shard && s.labels["rank"] == "0.5")
             .unwrap()
             .value
     };

@@ -58,25 +58,25 @@ impl Aggregate {
                 .requests
                 .iter()
                 .filter(|(id, _)| kind.is_none_or(|kind| id.kind == kind));
-            let points = chosen.map(|(id, series)| (id.labels(), self.whole(series, reading)));
-            Family::new(instrument, points)
+            let points = chosen.map(|(id, series)| self.count(id.labels(), series, reading));
+            Family::of(instrument, points)
         };
         let durations = self
             .requests
             .iter()
-            .map(|(id, series)| (id.labels(), self.durations(series, reading)));
+            .map(|(id, series)| self.durations(id.labels(), series, reading));
         vec![
             counts(&i::REQUESTS, None),
             counts(&i::STATUS_REQUESTS, Some(RequestType::Status)),
             counts(&i::LOGIN_REQUESTS, Some(RequestType::Login)),
-            Family::new(&i::REQUEST_DURATION, durations),
+            Family::of(&i::REQUEST_DURATION, durations),
         ]
     }
 
     fn read_adapters(&self, reading: Reading) -> Vec<Family<'_>> {
         let all = || self.adapters.iter();
-        let requests = all().map(|(id, series)| (id.labels(), self.whole(series, reading)));
-        let durations = all().map(|(id, series)| (id.labels(), self.durations(series, reading)));
+        let requests = all().map(|(id, series)| self.count(id.labels(), series, reading));
+        let durations = all().map(|(id, series)| self.durations(id.labels(), series, reading));
         // Every adapter shows each error from the start, with zero.
         let errors = all().filter(|(id, _)| id.error.is_none()).flat_map(|(id, _)| {
             ERROR_TYPES.iter().map(move |error| {
@@ -84,17 +84,16 @@ impl Aggregate {
                     error: Some(*error),
                     ..*id
                 };
-                let series = self.adapters.get(&id);
-                (
-                    id.labels(),
-                    series.map_or(Value::Whole(0), |series| self.whole(series, reading)),
-                )
+                match self.adapters.get(&id) {
+                    Some(series) => self.count(id.labels(), series, reading),
+                    None => Point::new(id.labels(), Value::Whole(0)),
+                }
             })
         });
         vec![
-            Family::new(&i::ADAPTER_REQUESTS, requests),
-            Family::new(&i::ADAPTER_ERRORS, errors),
-            Family::new(&i::ADAPTER_DURATION, durations),
+            Family::of(&i::ADAPTER_REQUESTS, requests),
+            Family::of(&i::ADAPTER_ERRORS, errors),
+            Family::of(&i::ADAPTER_DURATION, durations),
         ]
     }
 
@@ -121,7 +120,10 @@ impl Aggregate {
             RELAYED.map(|(direction, of)| (vec![text(label::DIRECTION, direction)], Value::Whole(sum(of))));
         vec![
             Family::new(&i::RELAY_BYTES, bytes.into_iter()),
-            single(&i::RELAY_DURATION, self.durations(&self.relays, reading)),
+            Family::of(
+                &i::RELAY_DURATION,
+                std::iter::once(self.durations(Vec::new(), &self.relays, reading)),
+            ),
         ]
     }
 
@@ -164,7 +166,7 @@ impl Aggregate {
         let points = self.shards.iter().flat_map(|(number, shard)| {
             let times = shard.value.recent.quantiles(QUANTILES.map(|(part, _)| part));
             QUANTILES.iter().zip(times).map(|((_, name), time)| {
-                let labels = vec![shard_label(*number), text(label::QUANTILE, *name)];
+                let labels = vec![shard_label(*number), text(label::RANK, *name)];
                 (labels, Value::Seconds(time.as_secs_f64()))
             })
         });
@@ -233,16 +235,25 @@ impl Aggregate {
         Family::new(instrument, points)
     }
 
-    fn whole(&self, series: &Born<Durations>, reading: Reading) -> Value<'static> {
-        Value::Whole(if self.births.shows(series, reading) {
-            series.value.count()
-        } else {
-            0
-        })
+    fn count<'a>(&self, labels: Vec<Label<'a>>, series: &'a Born<Durations>, reading: Reading) -> Point<'a> {
+        let shown = self.births.shows(series, reading).then_some(&series.value);
+        Point {
+            exemplar: shown.and_then(Durations::exemplar),
+            ..Point::new(labels, Value::Whole(shown.map_or(0, Durations::count)))
+        }
     }
 
-    fn durations<'a>(&self, series: &'a Born<Durations>, reading: Reading) -> Value<'a> {
-        Value::Durations(self.births.shows(series, reading).then_some(&series.value))
+    fn durations<'a>(
+        &self,
+        labels: Vec<Label<'a>>,
+        series: &'a Born<Durations>,
+        reading: Reading,
+    ) -> Point<'a> {
+        let shown = self.births.shows(series, reading).then_some(&series.value);
+        Point {
+            exemplar: shown.and_then(Durations::exemplar),
+            ..Point::new(labels, Value::Durations(shown))
+        }
     }
 
     fn read_system(&self, around: Surroundings) -> Vec<Family<'static>> {
@@ -275,7 +286,14 @@ impl<'a> Family<'a> {
         instrument: &'static Instrument,
         points: impl Iterator<Item = (Vec<Label<'a>>, Value<'a>)>,
     ) -> Self {
-        let points: Vec<_> = points.map(|(labels, value)| Point { labels, value }).collect();
+        Self::of(
+            instrument,
+            points.map(|(labels, value)| Point::new(labels, value)),
+        )
+    }
+
+    fn of(instrument: &'static Instrument, points: impl Iterator<Item = Point<'a>>) -> Self {
+        let points: Vec<_> = points.collect();
         debug_assert!(
             points.iter().all(|point| point.fits(instrument)),
             "{} has other labels",
@@ -285,7 +303,15 @@ impl<'a> Family<'a> {
     }
 }
 
-impl Point<'_> {
+impl<'a> Point<'a> {
+    fn new(labels: Vec<Label<'a>>, value: Value<'a>) -> Self {
+        Self {
+            labels,
+            value,
+            exemplar: None,
+        }
+    }
+
     fn fits(&self, instrument: &Instrument) -> bool {
         self.labels
             .iter()

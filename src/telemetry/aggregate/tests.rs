@@ -39,7 +39,7 @@ passage_relay_bytes_total | monotonic cumulative sum, int | '' | direction
 passage_relay_duration_seconds | cumulative histogram | 's' |
 passage_shard_connections | gauge, int | '' | shard
 passage_shard_requests_total | monotonic cumulative sum, int | '' | shard
-passage_shard_request_quantile_seconds | gauge, double | 's' | quantile shard
+passage_shard_request_quantile_seconds | gauge, double | 's' | rank shard
 passage_shard_relay_bytes_total | monotonic cumulative sum, int | '' | direction shard
 passage_shard_rate_limited_total | monotonic cumulative sum, int | '' | shard
 passage_shard_loop_lag_seconds | gauge, double | 's' | shard

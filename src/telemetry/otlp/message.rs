@@ -149,7 +149,7 @@ fn numbers(family: &Family<'_>, start: u64, now: u64) -> Vec<proto::NumberDataPo
         attributes: attributes(&point.labels),
         start_time_unix_nano: start,
         time_unix_nano: now,
-        exemplars: Vec::new(),
+        exemplars: exemplars(point, |_| ExemplarValue::AsInt(1)),
         flags: 0,
         value: Some(number(point.value)),
     });
@@ -185,11 +185,7 @@ fn exponential(point: &Point<'_>, times: Times) -> proto::ExponentialHistogramDa
         time_unix_nano: times.now,
         count: durations.map_or(0, |some| some.count()),
         sum: Some(durations.map_or(0.0, |some| seconds_of(some.sum_nanoseconds()))),
-        exemplars: durations
-            .and_then(Durations::exemplar)
-            .map(exemplar)
-            .into_iter()
-            .collect(),
+        exemplars: exemplars(point, duration_of),
         min: durations.and_then(Durations::min).map(seconds),
         max: durations.and_then(Durations::max).map(seconds),
         ..super::exponential::point(durations)
@@ -207,25 +203,26 @@ fn histogram(point: &Point<'_>, bounds: &Bounds, times: Times) -> proto::Histogr
         sum: Some(durations.map_or(0.0, |some| seconds_of(some.sum_nanoseconds()))),
         bucket_counts: durations.map_or_else(|| vec![0; bounds.len() + 1], |some| some.buckets().to_vec()),
         explicit_bounds: bounds.iter().map(|bound| seconds_of(*bound)).collect(),
-        exemplars: durations
-            .and_then(|some| some.exemplar())
-            .map(exemplar)
-            .into_iter()
-            .collect(),
+        exemplars: exemplars(point, duration_of),
         flags: 0,
         min: durations.and_then(|some| some.min()).map(seconds),
         max: durations.and_then(|some| some.max()).map(seconds),
     }
 }
 
-fn exemplar(exemplar: &Exemplar) -> proto::Exemplar {
-    proto::Exemplar {
+fn exemplars(point: &Point<'_>, value: fn(&Exemplar) -> ExemplarValue) -> Vec<proto::Exemplar> {
+    let exemplars = point.exemplar.into_iter().map(|exemplar| proto::Exemplar {
         filtered_attributes: Vec::new(),
         time_unix_nano: exemplar.unix_nanoseconds,
         span_id: exemplar.span.to_vec(),
         trace_id: exemplar.trace.to_vec(),
-        value: Some(ExemplarValue::AsDouble(exemplar.took.as_secs_f64())),
-    }
+        value: Some(value(exemplar)),
+    });
+    exemplars.collect()
+}
+
+fn duration_of(exemplar: &Exemplar) -> ExemplarValue {
+    ExemplarValue::AsDouble(exemplar.took.as_secs_f64())
 }
 
 fn seconds_of(nanoseconds: u64) -> f64 {
