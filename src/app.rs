@@ -101,6 +101,9 @@ fn run_logged(
     raise_file_limit(config);
     let plan = Plan::new(config, trust)?;
     let running = Running::start(config, plan, recorder)?;
+    if let Some(reports) = reports {
+        running.telemetry.reports(reports);
+    }
     announce::started(loaded, &running.shards, running.admin.as_ref());
     let cause = running.wait(&signals);
     running.end(config, cause, &signals, reports)

@@ -34,6 +34,7 @@ use aggregate::Aggregate;
 use otlp::Client;
 pub use otlp::message::Shape;
 use scrape::Scraper;
+use sentry::Reports;
 use worker::{Export, Gauges, Worker};
 
 use crate::tls::Trust;
@@ -280,6 +281,12 @@ impl Telemetry {
     /// Says how many shards there are, so that each has its series before it counts anything.
     pub fn shards(&self, count: usize) {
         self.gauges.shards.store(count, Ordering::Relaxed);
+    }
+
+    /// Counts what Sentry does not get among what is lost.
+    pub fn reports(&self, reports: &Reports) {
+        // Told of once.
+        let _ = self.gauges.sentry.set(reports.losses());
     }
 
     /// The thread's sign of life.

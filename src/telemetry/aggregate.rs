@@ -70,14 +70,30 @@ pub(crate) struct Surroundings {
     pub(crate) uptime: Duration,
     /// Distinct targets that discovery knows.
     pub(crate) targets_discovered: u64,
-    /// Log lines dropped since the start.
-    pub(crate) dropped_logs: u64,
-    /// Spans dropped since the start, but for those that the shards had to drop.
-    pub(crate) dropped_spans: u64,
-    /// Exports of spans that failed since the start.
-    pub(crate) failed_span_exports: u64,
-    /// Exports that failed since the start.
-    pub(crate) export_failures: u64,
+    /// What did not arrive of each signal.
+    pub(crate) lost: Lost,
+}
+
+/// What did not arrive since the start, by signal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lost {
+    /// Points that the collector rejected. What it did not get, it gets with the next export.
+    pub(crate) metrics: Loss,
+    /// Spans, but for those that the shards had to drop.
+    pub(crate) traces: Loss,
+    /// Log lines.
+    pub(crate) logs: Loss,
+    /// Reports to Sentry.
+    pub(crate) sentry: Loss,
+}
+
+/// What did not arrive of one signal since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// Pieces that will never arrive.
+    pub(crate) dropped: u64,
+    /// Posts that were not taken.
+    pub(crate) failed: u64,
 }
 
 /// How the counts of young series are read.

@@ -158,9 +158,10 @@ instruments! {
         "Hand-overs of counts that were put off; nothing is lost by it.";
 
     TELEMETRY_DROPPED: Kind::Counter, "", &[SIGNAL],
-        "passage_telemetry_dropped_total", "Log lines and spans dropped because nobody took them in time.";
+        "passage_telemetry_dropped_total",
+        "Points, spans, log lines and reports that were dropped: rejected, or taken by nobody in time.";
     TELEMETRY_EXPORT_FAILURES: Kind::Counter, "", &[SIGNAL],
-        "passage_telemetry_export_failures_total", "Exports that the collector did not take.";
+        "passage_telemetry_export_failures_total", "Posts that the collector or Sentry did not take.";
 }
 
 #[cfg(test)]

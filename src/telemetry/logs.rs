@@ -27,6 +27,7 @@ use export::Export;
 use line::LineLayer;
 use writer::Queue;
 
+use super::aggregate::Loss;
 use super::sentry::Reports;
 use super::spans::Recorder;
 use super::{Endpoint, StartError};
@@ -157,12 +158,14 @@ impl Logs {
     }
 }
 
-/// Lines dropped since the start, on their way to standard output or to a collector.
-pub fn dropped() -> u64 {
+/// Lines that did not arrive since the start, at standard output or at a collector.
+pub(crate) fn loss() -> Loss {
     let Some(Logs { queue, export }) = LOGS.get() else {
-        return 0;
+        return Loss::default();
     };
-    queue.dropped() + export.as_ref().map_or(0, Export::dropped)
+    let mut loss = export.as_ref().map(Export::loss).unwrap_or_default();
+    loss.dropped += queue.loss().dropped;
+    loss
 }
 
 /// The crates whose modules are shown, and asked for, as modules of `passage`: how the program is cut into

@@ -14,6 +14,7 @@ mod report;
 use std::fmt;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ use self::courier::Courier;
 use self::quota::Quota;
 use self::report::{Details, Kind, Report};
 use crate::telemetry::Token;
+use crate::telemetry::aggregate::Loss;
 use crate::tls::Trust;
 
 /// Most reports that wait to be posted.
@@ -135,6 +137,11 @@ impl Reports {
         }));
     }
 
+    /// What Sentry did not get.
+    pub(crate) fn losses(&self) -> Arc<Losses> {
+        Arc::clone(&self.outbox.quotas.losses)
+    }
+
     /// Asks for the end: what waits is posted, until `deadline` at the latest. Does not wait for it.
     pub fn stop(&self, deadline: Instant) {
         let _ = self.stop.try_send(deadline);
@@ -165,14 +172,14 @@ struct Outbox {
 
 impl Outbox {
     fn leave(&self, report: Report) {
-        let (kind, count) = (report.kind, report.withheld + 1);
+        let (kind, withheld) = (report.kind, report.withheld);
         if self.notes.try_send(Note::Report(Box::new(report))).is_err() {
-            self.quotas.of(kind).withhold(count);
+            self.quotas.withhold(kind, withheld);
         }
     }
 
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
-        let Some(withheld) = self.quotas.of(Kind::Panic).pass(Instant::now()) else {
+        let Some(withheld) = self.quotas.pass(Kind::Panic) else {
             return;
         };
         let mut report = Report::new(Kind::Panic, withheld);
@@ -186,18 +193,61 @@ impl Outbox {
     }
 }
 
-/// A quota for each kind of report.
+/// A quota for each kind of report, and what is lost over all of them.
 #[derive(Debug)]
-struct Quotas([Quota; Kind::ALL.len()]);
+struct Quotas {
+    by_kind: [Quota; Kind::ALL.len()],
+    losses: Arc<Losses>,
+}
+
+/// What Sentry did not get since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Losses {
+    /// Reports that did not go out, and posts that were not taken.
+    pub(crate) fn loss(&self) -> Loss {
+        Loss {
+            dropped: self.dropped.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
 
 impl Quotas {
     fn new(epoch: Instant) -> Self {
-        Self(Kind::ALL.map(|_| Quota::new(epoch)))
+        Self {
+            by_kind: Kind::ALL.map(|_| Quota::new(epoch)),
+            losses: Arc::default(),
+        }
+    }
+
+    /// Lets a report through, with the number of those before it that did not go out; or counts it as lost.
+    fn pass(&self, kind: Kind) -> Option<u64> {
+        let passed = self.of(kind).pass(Instant::now());
+        if passed.is_none() {
+            self.losses.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        passed
+    }
+
+    /// A report that was let through did not go out after all; so many before it are still untold.
+    fn withhold(&self, kind: Kind, withheld: u64) {
+        self.of(kind).withhold(withheld + 1);
+        self.losses.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A post was not taken.
+    fn fail(&self) {
+        self.losses.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     #[expect(clippy::indexing_slicing, reason = "there is one for each kind")]
     fn of(&self, kind: Kind) -> &Quota {
-        &self.0[kind as usize]
+        &self.by_kind[kind as usize]
     }
 }
 
@@ -219,7 +269,7 @@ impl<S: Subscriber> Layer<S> for Reporter {
                 .outbox
                 .notes
                 .try_send(Note::Addition(thread::current().id(), details));
-        } else if let Some(withheld) = self.outbox.quotas.of(kind).pass(Instant::now()) {
+        } else if let Some(withheld) = self.outbox.quotas.pass(kind) {
             let mut report = Report::new(kind, withheld);
             event.record(&mut report.details);
             self.outbox.leave(report);

@@ -10,6 +10,7 @@ use super::otlp::receiver::{Mode, Receiver, attributes, histograms, metrics, num
 use super::*;
 
 mod faults;
+mod losses;
 mod series;
 mod tls;
 

@@ -5,8 +5,8 @@
 //! cumulative, so that an export left out costs resolution only.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,12 +16,12 @@ use passage_shards::metrics::{Deltas, RequestType};
 use passage_shards::pulse::{PULSE_INTERVAL, Pulse};
 use tracing::{info, warn};
 
-use super::aggregate::{Aggregate, ExportNumber, Reading, Surroundings};
+use super::aggregate::{Aggregate, ExportNumber, Loss, Lost, Reading, Surroundings};
 use super::otlp::message::Shape;
 use super::otlp::{self, Client, Complaints, PostError, Taken, message};
 use super::scrape::{Scrape, Scraped};
 use super::traces::Losses;
-use super::{Flush, Signal, exposition, logs};
+use super::{Flush, Signal, exposition, logs, sentry};
 
 /// Shortest time between two exports.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ pub(crate) struct Gauges {
     pub(crate) targets_discovered: AtomicU64,
     /// How many shards there are.
     pub(crate) shards: AtomicUsize,
+    /// What Sentry did not get, if anything is reported.
+    pub(crate) sentry: OnceLock<Arc<sentry::Losses>>,
 }
 
 /// What exports need.
@@ -90,6 +92,13 @@ impl Export {
     #[must_use]
     pub(crate) fn with_shape(self, shape: Shape) -> Self {
         Self { shape, ..self }
+    }
+
+    fn loss(&self) -> Loss {
+        Loss {
+            dropped: self.complaints.rejected(),
+            failed: self.complaints.failures(),
+        }
     }
 
     /// The same with an interval below what operators may choose.
@@ -313,13 +322,20 @@ impl Worker {
         Surroundings {
             uptime: self.started.elapsed(),
             targets_discovered: self.gauges.targets_discovered.load(Ordering::Relaxed),
-            dropped_logs: logs::dropped(),
-            dropped_spans: self.span_losses.spans.load(Ordering::Relaxed),
-            failed_span_exports: self.span_losses.exports.load(Ordering::Relaxed),
-            export_failures: self
-                .export
-                .as_ref()
-                .map_or(0, |export| export.complaints.failures()),
+            lost: Lost {
+                metrics: self.export.as_ref().map(Export::loss).unwrap_or_default(),
+                traces: Loss {
+                    dropped: self.span_losses.spans.load(Ordering::Relaxed),
+                    failed: self.span_losses.exports.load(Ordering::Relaxed),
+                },
+                logs: logs::loss(),
+                sentry: self
+                    .gauges
+                    .sentry
+                    .get()
+                    .map(|losses| losses.loss())
+                    .unwrap_or_default(),
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ from passage import BINARY, Passage, eventually, free_port, ping_with
 from test_drain import open_relay
 from test_proxy_protocol import relay
 from test_start import run
-from wire import Target, echo
+from wire import Target, echo, handshake, login_start, until_end
 
 SILENCE_SECONDS_MAX = 5
 
@@ -89,6 +89,41 @@ def test_the_official_parser_of_open_metrics_reads_the_same_and_the_traces():
         ]
         assert len(exemplars) == 2 and exemplars[0].labels == exemplars[1].labels
         assert len(exemplars[0].labels["trace_id"]) == 32
+
+
+def test_every_signal_shows_what_its_receiver_does_not_take():
+    closed = f"http://127.0.0.1:{free_port()}"
+    config = f"""
+[[routes]]
+hostname = "127.0.0.1"
+mode = "relay"
+discovery.targets = [{{ identifier = "gone", address = "127.0.0.1:{free_port()}" }}]
+[otel]
+metrics_endpoint = "{closed}/v1/metrics"
+metrics_interval = 1
+traces_endpoint = "{closed}/v1/traces"
+logs_endpoint = "{closed}/v1/logs"
+[sentry]
+address = "{closed.replace('//', '//key@')}/1"
+"""
+    with Administered(config) as passage:
+        with passage.connect() as stream:
+            stream.sendall(handshake("127.0.0.1", 2) + login_start("Bob"))
+            assert until_end(stream), "the player was not told"
+
+        def signals(name: str) -> dict[str, float]:
+            status, text = passage.page("/metrics")
+            families = {family.name: family for family in text_string_to_metric_families(text)}
+            return {sample.labels["signal"]: sample.value for sample in families[name].samples}
+
+        def all_failed() -> bool:
+            failed = signals("passage_telemetry_export_failures")
+            return set(failed) == {"metrics", "traces", "logs", "sentry"} and all(failed.values())
+
+        eventually(all_failed, 20, "not every signal shows its failures")
+        # Metrics lose nothing by it, and log lines wait.
+        dropped = signals("passage_telemetry_dropped")
+        assert dropped["sentry"] >= 1 and (dropped["metrics"], dropped["logs"]) == (0, 0), dropped
 
 
 def test_every_thread_shows_that_it_lives_also_without_work():

@@ -7,8 +7,8 @@ use passage_shards::metrics::{Bound, Durations, ERROR_TYPES, RequestType, Totals
 
 use super::series::{Born, Sums};
 use super::{
-    AdapterId, Aggregate, ConnectionId, Family, Label, LabelValue, Point, Reading, RequestId, Shard,
-    Surroundings, TargetId, Value,
+    AdapterId, Aggregate, ConnectionId, Family, Label, LabelValue, Loss, Lost, Point, Reading, RequestId,
+    Shard, Surroundings, TargetId, Value,
 };
 use crate::telemetry::instruments::{self as i, Instrument, label};
 
@@ -261,22 +261,29 @@ impl Aggregate {
             vec![text(label::VERSION, env!("CARGO_PKG_VERSION"))],
             Value::Whole(1),
         );
-        let signals = |instrument, counts: [(&'static str, u64); 2]| {
+        let Lost {
+            metrics,
+            mut traces,
+            logs,
+            sentry,
+        } = around.lost;
+        traces.dropped += self.dropped_spans;
+        let signals = [
+            ("metrics", metrics),
+            ("traces", traces),
+            ("logs", logs),
+            ("sentry", sentry),
+        ];
+        let losses = |instrument, of: fn(Loss) -> u64| {
             let points =
-                counts.map(|(signal, count)| (vec![text(label::SIGNAL, signal)], Value::Whole(count)));
+                signals.map(|(signal, loss)| (vec![text(label::SIGNAL, signal)], Value::Whole(of(loss))));
             Family::new(instrument, points.into_iter())
         };
-        let dropped_spans = around.dropped_spans + self.dropped_spans;
-        let dropped = [("logs", around.dropped_logs), ("traces", dropped_spans)];
-        let failures = [
-            ("metrics", around.export_failures),
-            ("traces", around.failed_span_exports),
-        ];
         vec![
             single(&i::UPTIME, Value::Seconds(around.uptime.as_secs_f64())),
             Family::new(&i::VERSION_INFO, std::iter::once(version)),
-            signals(&i::TELEMETRY_DROPPED, dropped),
-            signals(&i::TELEMETRY_EXPORT_FAILURES, failures),
+            losses(&i::TELEMETRY_DROPPED, |loss| loss.dropped),
+            losses(&i::TELEMETRY_EXPORT_FAILURES, |loss| loss.failed),
         ]
     }
 }

@@ -74,7 +74,7 @@ fn every_label_and_every_bounded_value_stands_in_the_monitoring_page() {
         (REQUEST_TYPE, RequestType::ALL.map(RequestType::label).to_vec()),
         (BOUND, Bound::ALL.map(Bound::label).to_vec()),
         (ERROR_TYPE, ERROR_TYPES.map(error_type).to_vec()),
-        (SIGNAL, vec!["metrics", "traces", "logs"]),
+        (SIGNAL, vec!["metrics", "traces", "logs", "sentry"]),
     ];
     for (label, all) in bounded {
         let documented = values(label);

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::line::Timestamp;
 use super::repeats::Repeats;
 use super::writer::{Counts, Entry, Queue};
+use crate::telemetry::aggregate::Loss;
 use crate::telemetry::otlp::message::{attribute, resource, unix_nanoseconds};
 use crate::telemetry::otlp::{self, Client, Complaints};
 use crate::telemetry::{Endpoint, Signal, StartError};
@@ -81,9 +82,9 @@ impl Export {
         end
     }
 
-    /// Lines dropped since the start.
-    pub(super) fn dropped(&self) -> u64 {
-        self.queue.dropped()
+    /// Lines that the collector did not get since the start.
+    pub(super) fn loss(&self) -> Loss {
+        self.queue.loss()
     }
 }
 
@@ -172,6 +173,7 @@ impl Exporter {
                 self.counts.drop_lines(taken.rejected);
             }
             Err(error) => {
+                self.counts.fail();
                 self.complaints.failed(error);
                 if error.is_passing() {
                     return Posted::Later(error.retry_after());

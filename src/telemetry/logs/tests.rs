@@ -344,7 +344,7 @@ fn a_blocked_output_stops_neither_those_who_log_nor_the_exit_and_drops_are_count
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    let dropped = queue.dropped();
+    let dropped = queue.loss().dropped;
     assert!(dropped > 0 && dropped < 2 * LINES_MAX as u64, "{dropped}");
     let begun = Instant::now();
     assert!(!queue.flush(begun + Duration::from_millis(100)));
@@ -378,9 +378,9 @@ fn the_queue_holds_a_bounded_number_of_bytes() {
     let fit = (QUEUE_BYTES_MAX / line.len()) as u64;
     (0..2 * fit).for_each(|_| queue.push(&line));
     assert!(
-        (fit - 8..=fit + 8).contains(&queue.dropped()),
+        (fit - 8..=fit + 8).contains(&queue.loss().dropped),
         "{} dropped",
-        queue.dropped()
+        queue.loss().dropped
     );
     drop(reader);
 }
@@ -392,7 +392,7 @@ fn an_output_that_fails_costs_its_lines_only() {
     let queue = Queue::start(writer, Format::Json, None).unwrap();
     queue.push("to nobody\n");
     assert!(queue.flush(soon()));
-    assert_eq!(queue.dropped(), 1);
+    assert_eq!(queue.loss().dropped, 1);
 }
 
 #[test]

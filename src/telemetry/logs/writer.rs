@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::export::Export;
 use super::repeats::Repeats;
 use super::{Format, line};
+use crate::telemetry::aggregate::Loss;
 
 /// Most lines that wait to be written.
 pub(super) const LINES_MAX: usize = 8_192;
@@ -50,12 +51,18 @@ pub(super) struct Counts(Arc<Gauge>);
 struct Gauge {
     bytes: AtomicUsize,
     dropped: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Counts {
     /// Counts lines that nobody will see.
     pub(super) fn drop_lines(&self, lines: u64) {
         self.0.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Counts a post that was not taken.
+    pub(super) fn fail(&self) {
+        self.0.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes room for so many bytes again.
@@ -143,9 +150,12 @@ impl Queue {
             && written.recv_deadline(deadline).is_ok()
     }
 
-    /// Lines dropped since the start.
-    pub(super) fn dropped(&self) -> u64 {
-        self.counts.dropped()
+    /// Lines that did not arrive since the start.
+    pub(super) fn loss(&self) -> Loss {
+        Loss {
+            dropped: self.counts.dropped(),
+            failed: self.counts.0.failed.load(Ordering::Relaxed),
+        }
     }
 }
 

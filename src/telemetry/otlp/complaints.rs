@@ -16,6 +16,7 @@ pub(crate) struct Complaints {
     signal: Signal,
     endpoint: String,
     failures: u64,
+    rejected: u64,
     in_a_row: u64,
     warned: Option<Instant>,
     warned_of_rejection: Option<Instant>,
@@ -29,6 +30,7 @@ impl Complaints {
             signal,
             endpoint,
             failures: 0,
+            rejected: 0,
             in_a_row: 0,
             warned: None,
             warned_of_rejection: None,
@@ -39,6 +41,12 @@ impl Complaints {
     #[must_use]
     pub(crate) fn failures(&self) -> u64 {
         self.failures
+    }
+
+    /// Pieces of taken posts that were rejected, since the start.
+    #[must_use]
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected
     }
 
     /// A post was not taken.
@@ -62,6 +70,7 @@ impl Complaints {
             info!(endpoint, failures = self.in_a_row, "{signal} are exported again");
         }
         (self.in_a_row, self.warned) = (0, None);
+        self.rejected += taken.rejected;
         if taken.rejected > 0 && is_due(&mut self.warned_of_rejection) {
             let (rejected, cause) = (taken.rejected, &taken.message);
             warn!(

@@ -152,10 +152,10 @@ impl Courier {
     }
 
     fn send(&mut self, report: Report, patience: Duration) {
-        let (kind, count) = (report.kind, report.withheld + 1);
+        let (kind, withheld) = (report.kind, report.withheld);
         let taken = Instant::now() >= self.not_before && self.post(report, patience);
         if !taken {
-            self.quotas.of(kind).withhold(count);
+            self.quotas.withhold(kind, withheld);
         }
     }
 
@@ -169,7 +169,7 @@ impl Courier {
         let id = event.event_id;
         let mut body = Vec::new();
         if let Err(cause) = Envelope::from(event).to_writer(&mut body) {
-            self.warn(&format!("the event cannot be written: {cause}"));
+            self.failed(&format!("the event cannot be written: {cause}"));
             return false;
         }
         let answer = self
@@ -184,7 +184,7 @@ impl Courier {
         let mut response = match answer {
             Ok(response) => response,
             Err(cause) => {
-                self.warn(&format!("no answer: {cause}{}", tls::hint(&cause)));
+                self.failed(&format!("no answer: {cause}{}", tls::hint(&cause)));
                 return false;
             }
         };
@@ -204,12 +204,13 @@ impl Courier {
             400 | 401 | 403 | 404 => " (is sentry.address the DSN of the project?)",
             _ => "",
         };
-        self.warn(&format!("it answered {status}{hint} {text}"));
+        self.failed(&format!("it answered {status}{hint} {text}"));
         false
     }
 
-    /// Says so once in a while, each time if the reporting is to be debugged.
-    fn warn(&mut self, cause: &str) {
+    /// Counts a post that was not taken. Says so once in a while, each time if the reporting is to be debugged.
+    fn failed(&mut self, cause: &str) {
+        self.quotas.fail();
         let is_due = self
             .warned
             .is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL);

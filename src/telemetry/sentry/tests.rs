@@ -264,7 +264,10 @@ fn a_flood_sends_a_burst_and_no_more() {
     let reports = start_at(&server);
     on_a_shard(&reports, || (0..10_000).for_each(|_| a_target_failure()));
     on_a_shard(&reports, an_adapter_error);
+    let losses = reports.losses();
     assert!(reports.shutdown(soon()));
+    let withheld = 10_000 - u64::from(quota::BURST);
+    assert_eq!((losses.loss().dropped, losses.loss().failed), (withheld, 0));
     let events = events(&server);
     let adapters = events.iter().filter(|event| event.tags["kind"] == ADAPTER_ERROR);
     assert_eq!(adapters.count(), 1, "each kind has its own quota");

@@ -117,7 +117,7 @@ fn nothing_is_lost_while_the_collector_is_away_for_a_while() {
     }
     collector.set(Mode::Up);
     assert!(end(&export, soon()));
-    assert_eq!((records(&collector).len(), export.dropped()), (700, 0));
+    assert_eq!((records(&collector).len(), export.loss().dropped), (700, 0));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_collector_that_hangs_costs_records_beyond_the_bound_and_no_time() {
     let line = "{\"message\":\"\"}";
     (0..2 * LINES_MAX).for_each(|_| export.push(line));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    let kept = (2 * LINES_MAX) as u64 - export.dropped();
+    let kept = (2 * LINES_MAX) as u64 - export.loss().dropped;
     assert!(
         (LINES_MAX as u64..=(LINES_MAX + 2 * RECORDS_MAX) as u64).contains(&kept),
         "{kept} kept"
@@ -140,11 +140,11 @@ fn a_collector_that_hangs_costs_records_beyond_the_bound_and_no_time() {
 
 #[test]
 fn what_the_collector_never_takes_is_dropped_and_counted() {
-    for (mode, dropped) in [(Mode::Status(400, None), 5), (Mode::Partial(2), 2)] {
+    for (mode, dropped, failed) in [(Mode::Status(400, None), 5, 1), (Mode::Partial(2), 2, 0)] {
         let collector = Collector::start(mode);
         let export = start_at(&collector);
         (0..5).for_each(|_| export.push("{\"message\":\"\"}"));
         assert!(end(&export, soon()));
-        assert_eq!(export.dropped(), dropped, "{mode:?}");
+        assert_eq!(export.loss(), Loss { dropped, failed }, "{mode:?}");
     }
 }
