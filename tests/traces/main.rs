@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+mod calls;
 #[expect(dead_code, reason = "the shards' tests need more of it")]
 #[path = "../../shards/tests/front_door/client.rs"]
 mod client;
