@@ -21,10 +21,10 @@ pub use self::error::{Place, Problem, Problems};
 use self::section::Reading;
 pub(crate) use self::typed::split_address;
 pub use self::typed::{
-    Action, ActionKind, Admin, Agones, AgonesPriority, AgonesSelector, Authentication, Backoff, Bounds,
-    CATCH_ALL, Check, Config, Discovery, DiscoverySource, Dns, DnsRecords, Endpoint, Health, Http,
-    KubernetesFile, Localization, MINECRAFT_PORT, Mojang, Otel, Remote, Route, SECRET_BYTES_MIN, Secret,
-    Sentry, Service, Shards, SharedStatus, Status, StatusSource, Strategy, Tls,
+    Action, ActionKind, Admin, Agones, Authentication, Bounds, CATCH_ALL, Check, Config, Discovery,
+    DiscoverySource, Dns, DnsRecords, Endpoint, Health, Http, Localization, MINECRAFT_PORT, Mojang, Otel,
+    Remote, Route, SECRET_BYTES_MIN, Secret, Sentry, Service, Shards, SharedStatus, Status, StatusSource,
+    Strategy, Tls, agones,
 };
 
 /// Where a configuration file is looked for if none is named, in this order.

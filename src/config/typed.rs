@@ -25,8 +25,7 @@ use passage_shards::pool::{ProxyProtocol, RateLimit};
 pub use authentication::{Authentication, Mojang};
 pub(crate) use discovery::split_address;
 pub use discovery::{
-    Action, ActionKind, Agones, AgonesPriority, AgonesSelector, Backoff, Check, Discovery, DiscoverySource,
-    Dns, DnsRecords, Health, Http, KubernetesFile,
+    Action, ActionKind, Agones, Check, Discovery, DiscoverySource, Dns, DnsRecords, Health, Http, agones,
 };
 pub use localization::Localization;
 pub use network::{Bounds, Shards};

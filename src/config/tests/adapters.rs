@@ -5,6 +5,7 @@ use std::time::Duration;
 use passage_shards::ejection::Terms;
 use passage_shards::route::{MetaTest, Strategy as BuiltIn};
 
+use super::agones::{Backoff, GameServerState, Order, Priority, PriorityType, Scheduling, Template};
 use super::*;
 
 fn first(text: &str) -> Route {
@@ -100,7 +101,12 @@ fn targets_come_from_dns() {
         "domain = \"mc.example.net\"\nrecord_type = \"a\"\nport = 7\nrefresh_interval = 5\nresolver = \
          [\"127.0.0.1:5353\", \"::1\"]",
     );
-    assert_eq!(addresses.records, DnsRecords::Addresses { port: 7 });
+    let only_ipv4 = DnsRecords::Addresses {
+        ipv4: true,
+        ipv6: false,
+        port: 7,
+    };
+    assert_eq!(addresses.records, only_ipv4);
     let resolvers: Vec<_> = addresses.resolvers.iter().map(ToString::to_string).collect();
     assert_eq!(resolvers, ["127.0.0.1:5353", "[::1]:53"]);
 }
@@ -133,15 +139,22 @@ fn targets_come_from_agones_as_upstream_writes_it() {
         panic!("{route:?}")
     };
     assert_eq!(agones.namespace.as_deref(), Some("minecraft"));
-    assert_eq!(agones.scheduling, Some("Packed"));
-    let selector = serde_json::json!({
-        "gameServerState": "Ready",
-        "matchLabels": { "game": "lobby", "version": "{{ .Client.ProtocolVersion }}" },
-    });
-    assert_eq!(agones.selectors, [AgonesSelector(selector)]);
-    let priority = serde_json::json!({ "type": "Counter", "key": "players", "order": "Ascending" });
-    assert_eq!(agones.priorities, [AgonesPriority(priority)]);
-    assert_eq!(agones.labels["client"], "{{ .Client.Address }}");
+    assert_eq!(agones.scheduling, Scheduling::Packed);
+    let [selector] = agones.selectors.as_slice() else {
+        panic!("{agones:?}")
+    };
+    assert_eq!(selector.state, Some(GameServerState::Ready));
+    assert_eq!(selector.match_labels["game"].literal(), Some("lobby"));
+    let version = Template::parse("{{ .Client.ProtocolVersion }}").unwrap();
+    assert_eq!(selector.match_labels["version"], version);
+    let priority = Priority {
+        kind: PriorityType::Counter,
+        key: "players".into(),
+        order: Order::Ascending,
+    };
+    assert_eq!(agones.priorities, [priority]);
+    let address = Template::parse("{{ .Client.Address }}").unwrap();
+    assert_eq!(agones.metadata.labels["client"], address);
     let backoff = Backoff {
         initial: Duration::from_secs(1),
         max: Duration::from_secs(4),

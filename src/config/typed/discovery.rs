@@ -1,7 +1,7 @@
 //! `[discovery]`: where targets come from, what happens to the list, and how their health is watched.
 
 mod action;
-mod agones;
+pub mod agones;
 mod dns;
 mod fixed;
 mod health;
@@ -19,7 +19,7 @@ use crate::config::section::Section;
 use crate::config::value::seconds;
 
 pub use self::action::{Action, ActionKind};
-pub use self::agones::{Agones, AgonesPriority, AgonesSelector, Backoff, KubernetesFile};
+pub use self::agones::Agones;
 pub use self::dns::{Dns, DnsRecords};
 pub(crate) use self::fixed::split_address;
 pub use self::health::{Check, Health};

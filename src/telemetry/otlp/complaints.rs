@@ -129,7 +129,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let mut complaints = Complaints::new(Signal::Metrics, "http://collector/v1/metrics".into());
-            let status = ureq::http::StatusCode::UNAUTHORIZED;
+            let status = http::StatusCode::UNAUTHORIZED;
             let error = PostError::Status {
                 signal: Signal::Metrics,
                 status,

@@ -1,4 +1,4 @@
-//! `[discovery]` with `type = "dns"`: targets out of SRV or address records.
+//! `type = "dns"` of `[discovery]`: targets out of SRV or address records.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,50 +10,114 @@ use crate::config::typed::MINECRAFT_PORT;
 use crate::config::typed::service::{self, Remote};
 use crate::config::value::{Mismatch, Parsed, integer, list, one_of, word};
 
-/// DNS records that name targets.
+/// How targets are found in DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Dns {
-    /// The name that is looked up, without a trailing dot (`domain`).
+    /// The name that is asked for, in full and without the dot at its end (`domain`).
     pub domain: String,
-    /// Which records it has (`record_type`).
+    /// What is asked for (`record`).
     pub records: DnsRecords,
-    /// Time between two look-ups; a record's longer TTL wins (`refresh_interval`).
-    pub refresh_interval: Duration,
-    /// Who is asked; empty for the system's resolvers (`resolver`).
+    /// Who is asked; empty for whom the system's `resolv.conf` names (`resolver`).
     pub resolvers: Vec<SocketAddr>,
-    /// How they are asked.
+    /// Shortest time between two questions; records with a longer TTL are asked for later
+    /// (`refresh_interval`).
+    pub refresh_interval: Duration,
+    /// How the resolver is asked.
     pub remote: Remote,
 }
 
-/// Which records a domain has.
+/// Which records are targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DnsRecords {
     /// SRV: host, port, priority and weight.
     Srv,
-    /// A and AAAA: addresses that all have this port (`port`).
+    /// Addresses, all with this port.
     Addresses {
-        /// The port.
+        /// A.
+        ipv4: bool,
+        /// AAAA.
+        ipv6: bool,
+        /// Where the targets listen (`port`).
         port: u16,
     },
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RecordType {
+    Srv,
+    A,
+    Aaaa,
+}
+
+const RECORD_TYPES: &[(&str, RecordType)] = &[
+    ("srv", RecordType::Srv),
+    ("a", RecordType::A),
+    ("aaaa", RecordType::Aaaa),
+    ("SRV", RecordType::Srv),
+    ("A", RecordType::A),
+    ("AAAA", RecordType::Aaaa),
+];
 const RESOLVERS_MAX: usize = 8;
 const RESOLVER_PORT: u16 = 53;
 
-#[derive(Clone)]
-enum Kind {
-    Srv,
-    Addresses,
+/// Reads the keys of the table beside `type` and `actions`. `record_type` is upstream's name of `record`.
+pub(super) fn read(table: &Section<'_>) -> Dns {
+    Dns {
+        domain: table
+            .required("domain", "the name to ask for", domain)
+            .unwrap_or_default(),
+        records: records(table),
+        resolvers: resolvers(table),
+        refresh_interval: refresh_interval(table),
+        remote: service::remote(table, Remote::default()),
+    }
 }
 
-pub(super) fn read(table: &Section<'_>) -> Dns {
-    let kinds = &[
-        ("srv", Kind::Srv),
-        ("a", Kind::Addresses),
-        ("aaaa", Kind::Addresses),
-    ];
-    let kind = table.value("record_type", one_of(kinds)).unwrap_or(Kind::Srv);
+fn records(table: &Section<'_>) -> DnsRecords {
+    let types = table
+        .value_of(&["record", "record_type"], list(one_of(RECORD_TYPES)))
+        .unwrap_or_else(|| vec![RecordType::Srv]);
     let port = table.value("port", integer(1..=u16::MAX));
+    let key = if table.has("record") {
+        "record"
+    } else {
+        "record_type"
+    };
+    let allowed = "\"srv\" alone, or \"a\", \"aaaa\" or both";
+    if types.is_empty() {
+        table.blame(key, "no record type", allowed);
+    }
+    if !types.contains(&RecordType::Srv) {
+        return DnsRecords::Addresses {
+            ipv4: types.contains(&RecordType::A),
+            ipv6: types.contains(&RecordType::Aaaa),
+            port: port.unwrap_or(MINECRAFT_PORT),
+        };
+    }
+    if types.iter().any(|kind| *kind != RecordType::Srv) {
+        table.blame(key, "SRV and address records together", allowed);
+    }
+    if port.is_some() {
+        table.reading.warn(format!(
+            "{} is not used: SRV records name the port",
+            table.path_of("port")
+        ));
+    }
+    DnsRecords::Srv
+}
+
+fn domain(node: &Node) -> Parsed<String> {
+    let written = word(node)?;
+    let name = (!written.contains([':', '[']))
+        .then(|| split_address(&written))
+        .flatten();
+    match name {
+        Some((name, _)) if name.parse::<IpAddr>().is_err() => Ok(name.to_ascii_lowercase()),
+        _ => Mismatch::new(node, "a name such as \"_minecraft._tcp.example.net\"").fail(),
+    }
+}
+
+fn resolvers(table: &Section<'_>) -> Vec<SocketAddr> {
     let resolvers = table.value("resolver", list(resolver)).unwrap_or_default();
     if resolvers.len() > RESOLVERS_MAX {
         table.blame(
@@ -62,43 +126,24 @@ pub(super) fn read(table: &Section<'_>) -> Dns {
             format!("at most {RESOLVERS_MAX}"),
         );
     }
-    Dns {
-        domain: table
-            .required("domain", "a name such as \"_minecraft._tcp.example.net\"", domain)
-            .unwrap_or_default(),
-        records: match kind {
-            Kind::Srv => DnsRecords::Srv,
-            Kind::Addresses => DnsRecords::Addresses {
-                port: port.unwrap_or(MINECRAFT_PORT),
-            },
-        },
-        refresh_interval: refresh_interval(table),
-        resolvers,
-        remote: service::remote(table, Remote::default()),
-    }
+    resolvers
 }
 
-fn domain(node: &Node) -> Parsed<String> {
-    let allowed = "a domain name such as \"_minecraft._tcp.example.net\"";
-    let name = word(node)?;
-    match split_address(&name) {
-        Some((host, _)) if !name.contains(':') && host.parse::<IpAddr>().is_err() => Ok(host),
-        _ => Mismatch::new(node, allowed).fail(),
-    }
-}
-
-/// An IP address, and a port where it is not 53.
+/// An address with or without a port: resolvers are not looked up in DNS themselves.
 fn resolver(node: &Node) -> Parsed<SocketAddr> {
-    let allowed = "the IP address of a DNS server, and a port where it is not 53, such as \"10.0.0.2:53\"";
     let written = word(node)?;
-    let bare = || {
-        let ip: IpAddr = written.parse().ok()?;
-        Some(SocketAddr::new(ip, RESOLVER_PORT))
-    };
-    written
+    let address = written
         .parse()
         .ok()
-        .filter(|address: &SocketAddr| address.port() != 0)
-        .or_else(bare)
-        .map_or_else(|| Mismatch::new(node, allowed).fail(), Ok)
+        .or_else(|| Some(SocketAddr::new(written.parse().ok()?, RESOLVER_PORT)));
+    address.filter(|address| address.port() != 0).map_or_else(
+        || {
+            Mismatch::new(
+                node,
+                "an IP address, with a port or without, such as \"127.0.0.1:5353\"",
+            )
+            .fail()
+        },
+        Ok,
+    )
 }
