@@ -5,6 +5,7 @@ pub mod call;
 pub mod dns;
 pub mod grpc;
 pub mod mojang;
+pub mod ping;
 pub(crate) mod targets;
 mod web;
 

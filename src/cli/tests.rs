@@ -8,8 +8,8 @@ use std::time::Instant;
 use clap::CommandFactory;
 use passage_proto::packet::status::Clientbound;
 
-use super::ping::PAYLOAD;
 use super::*;
+use crate::adapters::ping::PAYLOAD;
 
 const CONFIG: &str = r#"
 auth_secret = "0123456789abcdef"
