@@ -4,8 +4,10 @@ pub mod agones;
 pub mod call;
 pub mod dns;
 pub mod grpc;
+pub(crate) mod listing;
 pub mod mojang;
 pub mod ping;
+pub mod target_status;
 pub(crate) mod targets;
 mod web;
 

@@ -22,6 +22,8 @@ use tokio::time::timeout_at;
 use crate::control::Resolve;
 
 #[cfg(test)]
+pub(crate) mod double;
+#[cfg(test)]
 mod tests;
 
 /// What a ping carries and the pong brings back.
