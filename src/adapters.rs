@@ -229,6 +229,8 @@ pub struct TargetFeed {
     pub refresh_interval: Duration,
     /// Who finds out which of them work; `None` takes all of them to.
     pub health: Option<Arc<dyn HealthService>>,
+    /// Takes what shards are told, for adapters that want to know it, too.
+    pub latest: watch::Sender<Arc<[Candidate]>>,
 }
 
 impl Services {

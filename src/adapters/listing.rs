@@ -64,8 +64,8 @@ impl Listing {
         Ok(Self { document, dropped })
     }
 
-    /// Encodes it. Leaves out what keeps it from being shown: a favicon that is none, and then the biggest parts until
-    /// the rest is short enough.
+    /// Encodes it. Leaves out what keeps it from being shown: a favicon that is none, and then the biggest
+    /// parts until the rest is short enough.
     ///
     /// # Errors
     ///

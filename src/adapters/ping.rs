@@ -1,5 +1,5 @@
-//! Server-list pings, as a client makes them: asked by `passage ping`, by statuses that come from a target and by
-//! health checks.
+//! Server-list pings, as a client makes them: asked by `passage ping`, by statuses that come from a target
+//! and by health checks.
 
 use std::fmt;
 use std::io;

@@ -22,8 +22,8 @@ mod tests;
 
 /// Targets that are asked one after the other for one status.
 const TARGETS_MAX: usize = 3;
-/// What a server is told that is not told the client's version, because it is none that we know: it then answers with
-/// its own.
+/// What a server is told that is not told the client's version, because it is none that we know: it then
+/// answers with its own.
 const NO_VERSION: i32 = -1;
 /// A target that did not answer is asked last for a while.
 const REST: Terms = Terms {
@@ -47,11 +47,11 @@ pub struct Settings {
     pub policy: Policy,
 }
 
-/// Asks the targets of one route for their status: the first of the lowest priority, and where that one is down the
-/// next.
+/// Asks the targets of one route for their status: the first of the lowest priority, and where that one is
+/// down the next.
 ///
-/// Targets are told their own host name and not the client's, because clients that used another one are shown the same
-/// status.
+/// Targets are told their own host name and not the client's, because clients that used another one are shown
+/// the same status.
 pub struct TargetStatus {
     caller: Caller,
     dialer: Dialer,

@@ -37,7 +37,7 @@ pub(super) async fn keep(feed: TargetFeed, news: Arc<News>, tally: Tally) {
                 failures = 0;
                 let valid_for = refreshed.valid_for.unwrap_or_default().min(VALID_FOR_MAX);
                 match &feed.health {
-                    None => news.targets(feed.feed, candidates(refreshed.targets)),
+                    None => publish(&feed, &news, candidates(refreshed.targets)),
                     Some(health) => {
                         found.send_if_modified(|known| replace(known, refreshed.targets));
                         if let Some(targets) = checks.take() {
@@ -83,8 +83,19 @@ async fn check(
     feed: TargetFeed,
     news: Arc<News>,
 ) {
-    let publish = |candidates| news.targets(feed.feed, candidates);
+    let publish = |candidates| publish(&feed, &news, candidates);
     health.watch(targets, &publish).await;
+}
+
+fn publish(feed: &TargetFeed, news: &News, candidates: Vec<Candidate>) {
+    feed.latest.send_if_modified(|known| {
+        let is_new = **known != *candidates;
+        if is_new {
+            *known = candidates.as_slice().into();
+        }
+        is_new
+    });
+    news.targets(feed.feed, candidates);
 }
 
 /// Targets of which nothing is known but that they were discovered.

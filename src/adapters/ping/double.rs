@@ -17,8 +17,6 @@ use passage_proto::wire;
 pub(crate) enum Manner {
     /// Answers with this status, and pings with pongs.
     Shows(String),
-    /// Answers with this status and closes.
-    ShowsAndCloses(String),
     /// Sends these bytes and closes.
     Sends(Vec<u8>),
     /// Reads and says nothing.
@@ -93,15 +91,14 @@ impl Double {
 
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let manner = self.manner.lock().unwrap().clone();
-        let (status, stays) = match manner {
+        let status = match manner {
             Manner::Closes => return None,
-            Manner::Shows(status) => (Some(status), true),
-            Manner::ShowsAndCloses(status) => (Some(status), false),
+            Manner::Shows(status) => Some(status),
             Manner::Sends(bytes) => {
                 let _ = stream.read(&mut [0; 1024]);
                 return stream.write_all(&bytes).ok();
             }
-            Manner::IsSilent => (None, true),
+            Manner::IsSilent => None,
         };
         let mut input = Vec::new();
         let proxied = proxy_header(&mut stream, &mut input)?;
@@ -122,9 +119,6 @@ impl Double {
                 (_, None) => {}
             }
             stream.write_all(&answer).ok()?;
-            if !stays {
-                return None;
-            }
         }
     }
 }

@@ -65,6 +65,7 @@ fn feed(source: Arc<dyn TargetSource>) -> TargetFeed {
         timeout: Duration::from_secs(10),
         refresh_interval: Duration::from_millis(20),
         health: None,
+        latest: watch::Sender::new(Arc::new([])),
     }
 }
 
@@ -172,7 +173,10 @@ fn shards_know_what_a_source_says_as_soon_as_it_says_it() {
     shard.await_targets(id, &["c"]);
     let asked = source.asked.load(Ordering::SeqCst);
     assert!(asked >= 4);
-    let counts: Vec<_> = shard.discovered.try_iter().collect();
+    let patience = Duration::from_secs(10);
+    let counts: Vec<_> = (0..5)
+        .map_while(|_| shard.discovered.recv_timeout(patience).ok())
+        .collect();
     assert_eq!(counts, [2, 3, 4, 2, 2], "of the fixed ones and those of the feed");
     let (answered, failed) = shard.counted();
     assert!(answered >= 4 && failed == 0, "{answered} {failed}");
@@ -273,13 +277,14 @@ fn checks_stand_between_a_source_and_the_shards() {
             Ok(vec![target("a"), target("b")]),
         ]))
     };
-    let id = feed.feed;
+    let (id, latest) = (feed.feed, feed.latest.subscribe());
     let services = Services {
         targets: vec![feed],
         ..Services::default()
     };
     let shard = shard(services, Vec::new());
     shard.await_targets(id, &["a", "b"]);
+    assert_eq!(latest.borrow().len(), 2, "adapters know them, too");
     let board = shard.board.lock().unwrap();
     let health: Vec<_> = board
         .targets(id)
