@@ -13,6 +13,10 @@ use passage_proto::question::Target;
 use passage_proto::status::StatusReply;
 use passage_proto::version::is_release;
 
+pub(crate) use self::tray::Tray;
+
+mod tray;
+
 /// Names one feed. Never used again for another one in the same process, also not after a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FeedId(u32);

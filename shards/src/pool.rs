@@ -16,7 +16,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::admission::Gatehouse;
 use crate::engine::{Engine, RemoteWaker};
-use crate::feed::Publisher;
+use crate::feed::{Publisher, Tray};
 use crate::pulse::Pulse;
 use crate::route::Routes;
 use crate::rsa::KeyPair;
@@ -93,6 +93,7 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
             news: blueprint.news.clone(),
             telemetry: blueprint.telemetry.clone(),
             traces: blueprint.traces.clone(),
+            tray: Arc::default(),
             pulse: Arc::default(),
         };
         let placement = match blueprint.pin {
@@ -183,13 +184,12 @@ impl Shards {
     /// The way of news to these shards.
     #[must_use]
     pub fn publisher(&self) -> Publisher {
-        let lines: Vec<_> = self.workers.iter().map(Worker::line).collect();
+        let line = |worker: &Worker| (Arc::clone(&worker.tray), worker.waker.clone());
+        let shards: Vec<_> = self.workers.iter().map(line).collect();
         Publisher::new(move |update| {
-            for (commands, waker) in &lines {
-                // A shard that has ended needs no news.
-                if commands.send(Command::Publish(update.clone())).is_ok() {
-                    waker.wake();
-                }
+            for (tray, waker) in &shards {
+                tray.put(update.clone());
+                waker.wake();
             }
         })
     }
@@ -236,22 +236,16 @@ impl Shards {
 
 struct Worker {
     commands: Sender<Command>,
+    tray: Arc<Tray>,
     waker: RemoteWaker,
     pulse: Arc<Pulse>,
     thread: JoinHandle<()>,
 }
 
-impl Worker {
-    /// Commands to the shard, and what makes it look for them.
-    fn line(&self) -> (Sender<Command>, RemoteWaker) {
-        (self.commands.clone(), self.waker.clone())
-    }
-}
-
 /// Starts one shard's thread and waits until it accepts.
 fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> Result<Worker, StartError> {
     let shard = launch.number;
-    let pulse = Arc::clone(&launch.pulse);
+    let (pulse, tray) = (Arc::clone(&launch.pulse), Arc::clone(&launch.tray));
     let (commands, orders) = unbounded();
     let (started, ready) = bounded(1);
     let thread = thread::Builder::new()
@@ -268,6 +262,7 @@ fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> 
     match ready.recv_timeout(START_MAX) {
         Ok(Ok(waker)) => Ok(Worker {
             commands,
+            tray,
             waker,
             pulse,
             thread,

@@ -18,7 +18,7 @@ use crate::admission::{Admission, Gatehouse};
 use crate::ask::{ControlLine, Desk};
 use crate::ejection::Ejections;
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
-use crate::feed::{Board, Update};
+use crate::feed::{Board, Tray, Update};
 use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
 use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
 use crate::pulse::Pulse;
@@ -64,6 +64,7 @@ pub(crate) struct Launch {
     pub(crate) key: KeyPair,
     pub(crate) control: ControlLine,
     pub(crate) news: Vec<Update>,
+    pub(crate) tray: Arc<Tray>,
     pub(crate) telemetry: Outlet,
     pub(crate) traces: Option<trace::Outlet>,
     pub(crate) pulse: Arc<Pulse>,
@@ -117,8 +118,6 @@ impl Terms {
 pub(crate) enum Command {
     /// New connections use these routes.
     SwapRoutes(Arc<Routes>),
-    /// A feed has changed.
-    Publish(Update),
     /// Accept nothing any more, and end when everybody has gone, or at the deadline.
     Drain { deadline: Instant },
 }
@@ -134,6 +133,7 @@ pub(crate) struct Shard {
     pub(crate) decryptor: Decryptor,
     pub(crate) terms: Terms,
     routes: RefCell<Snapshot>,
+    tray: Arc<Tray>,
     pub(crate) board: RefCell<Board>,
     pub(crate) chooser: RefCell<Chooser>,
     pub(crate) ejections: RefCell<Ejections>,
@@ -188,6 +188,7 @@ pub(crate) async fn run(
         decryptor: Decryptor::new(launch.key, engine.waker()),
         terms: launch.terms,
         routes: RefCell::new(Snapshot::new(launch.routes)),
+        tray: launch.tray,
         board: RefCell::new(launch.news.into_iter().collect()),
         chooser: RefCell::new(Chooser::new(getrandom::u64().unwrap_or_default())),
         ejections: RefCell::default(),
@@ -336,15 +337,16 @@ impl Shard {
         self.orders.ring();
     }
 
-    /// Takes orders and answers. Runs after every wake-up from another thread.
+    /// Takes news, answers and orders. Runs after every wake-up from another thread.
     fn wake(&self, orders: &Receiver<Command>) {
+        // News first: an answer that was also published is to be found on the board.
+        self.tray.take().for_each(|update| self.learn(update));
         self.desk.deliver();
         for order in orders.try_iter() {
             match order {
                 Command::SwapRoutes(routes) => {
                     self.routes.replace(Snapshot::new(routes));
                 }
-                Command::Publish(update) => self.learn(update),
                 Command::Drain { deadline } => self.begin_drain(deadline),
             }
         }

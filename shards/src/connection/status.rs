@@ -91,7 +91,7 @@ impl Connection {
         if let Some(copy) = copy {
             return Some(Answer::Status(Some(copy.reply)));
         }
-        if vigil.deadline() > now && self.shard.is_asking((feed, key), now) {
+        if self.shard.is_asking((feed, key), now) && vigil.deadline() > now {
             self.errand = Some(Errand::Status(vigil));
             return None;
         }

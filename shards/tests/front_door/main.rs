@@ -3,12 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod choosing;
 mod client;
 mod hostile;
 mod lifecycle;
 mod login;
+mod player;
 mod relay;
 mod reports;
+mod retries;
+mod shared_status;
 mod status;
 mod traces;
+mod words;
 mod world;

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::client::{Client, LOGIN, Server, handshake, login_start};
-use super::login::{MOJANG, player};
+use super::login::MOJANG;
+use super::player::player;
 use super::traces::observed;
 use super::world::{Explosive, HOST, Plan, World, relay_route, route, target};
 

@@ -7,7 +7,7 @@ use super::world::{HOST, Plan, World, route, status};
 use passage_shards::route::{Route, StatusSource};
 
 /// Pings as the game does and gives the status that was shown.
-fn show(world: &World, host: &str) -> String {
+pub(crate) fn show(world: &World, host: &str) -> String {
     let mut client = Client::connect(world.address);
     client.send(&[handshake(MODERN, host, STATUS), status_request()].concat());
     let json = Fields(&client.expect(0)).text().to_owned();

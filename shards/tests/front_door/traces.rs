@@ -16,9 +16,9 @@ use passage_shards::trace::{Finished, Options, Outlet, Seed, Span, SpanName, Tra
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
 
-type Traces = BTreeMap<TraceId, Vec<Span>>;
+pub(crate) type Traces = BTreeMap<TraceId, Vec<Span>>;
 
-fn traced(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, JoinHandle<Traces>) {
+pub(crate) fn traced(routes: Vec<Route>, sample_rate: f64, per_second: u32) -> (World, JoinHandle<Traces>) {
     let (world, spans) = observed(routes, sample_rate, per_second);
     let collector = std::thread::spawn(move || {
         let mut traces = Traces::new();
@@ -96,14 +96,18 @@ fn root(trace: &[Span]) -> &Span {
     }
 }
 
-fn only(traces: Traces) -> Vec<Span> {
+pub(crate) fn only(traces: Traces) -> Vec<Span> {
     assert_eq!(traces.len(), 1, "{traces:#?}");
     traces.into_values().next().unwrap()
 }
 
+/// The spans of this name, in the order in which they ended.
+pub(crate) fn named_all(trace: &[Span], name: SpanName) -> impl Iterator<Item = &Span> {
+    trace.iter().filter(move |span| span.name == name)
+}
+
 fn named(trace: &[Span], name: SpanName) -> &Span {
-    let mut spans = trace.iter().filter(|span| span.name == name);
-    spans
+    named_all(trace, name)
         .next()
         .unwrap_or_else(|| panic!("no {name:?} in {trace:#?}"))
 }

@@ -14,7 +14,7 @@ use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion};
 use passage_shards::ejection::Terms;
 use passage_shards::feed::Candidate;
-use passage_shards::metrics::{Deltas, Options, Outlet};
+use passage_shards::metrics::{Deltas, Options, Outlet, error_type};
 use passage_shards::pool::{self, Blueprint, DrainReport, Limits, Shards, StartError};
 use passage_shards::route::{
     Authentication, Discovery, Localization, Localizer, Mode, RelayOptions, Route, StatusSource, Strategy,
@@ -124,6 +124,9 @@ pub(crate) const LIMITS: Limits = Limits {
 
 type Control = Box<dyn Fn(Asked) + Send>;
 
+/// Something that a service does with a question, and should not.
+pub(crate) type Misbehaviour = fn(Asked);
+
 /// Answers host names with the loopback address and believes everybody.
 fn obliging(asked: Asked) {
     let answer = match &asked.question {
@@ -162,7 +165,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(routes: Vec<Route>) -> Self {
-        let (control, questions) = bounded(64);
+        let (control, questions) = bounded(4_096);
         let (telemetry, counts) = Outlet::new(Options::default());
         let blueprint = Blueprint {
             addresses: vec![([127, 0, 0, 1], 0).into()],
@@ -263,9 +266,16 @@ pub(crate) struct Counts {
     pub(crate) requests: u64,
     /// Selected, connected, failed.
     pub(crate) targets: (u64, u64, u64),
+    /// Uses of adapters, as `name/type` or `name/type/error`.
+    pub(crate) adapters: BTreeMap<String, u64>,
 }
 
 impl Counts {
+    /// How often an adapter was used, by `name/type` or `name/type/error`.
+    pub(crate) fn adapter(&self, key: &str) -> u64 {
+        self.adapters.get(key).copied().unwrap_or_default()
+    }
+
     fn add(&mut self, deltas: &Deltas) {
         let totals = &deltas.totals;
         self.opened += totals.opened;
@@ -285,6 +295,11 @@ impl Counts {
             .requests()
             .map(|(.., durations)| durations.count())
             .sum::<u64>();
+        for (name, kind, error, durations) in deltas.adapters() {
+            let error = error.map(|error| format!("/{}", error_type(error)));
+            let key = format!("{}/{}{}", name.label(), kind.label(), error.unwrap_or_default());
+            *self.adapters.entry(key).or_default() += durations.count();
+        }
         let (overflow, sets) = deltas.targets();
         for counts in sets.map(|(_, counts)| counts).chain([overflow]) {
             self.targets.0 += counts.selected;
