@@ -9,18 +9,21 @@ pub(crate) mod authority;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use zeroize::Zeroizing;
 
 /// Most bytes of a file of certificates: four times what the bundle of a whole system has.
-const CA_FILE_BYTES_MAX: u64 = 1 << 20;
+const PEM_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Certification authorities of the operator's own.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -32,23 +35,9 @@ impl OwnAuthorities {
     /// # Errors
     ///
     /// If the file cannot be read, if there is no certificate in it, or one that no authority can have.
-    pub fn read(path: &Path) -> Result<Self, CaFileError> {
-        let wrong = |problem: String| CaFileError {
-            path: path.to_owned(),
-            problem,
-        };
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(CA_FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-        read.map_err(|error| wrong(error.to_string()))?;
-        if bytes.len() as u64 > CA_FILE_BYTES_MAX {
-            return Err(wrong(format!("has more than {CA_FILE_BYTES_MAX} bytes")));
-        }
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
-            .collect::<Result<_, _>>()
-            .map_err(|error| wrong(format!("is no PEM file ({error})")))?;
-        if certificates.is_empty() {
-            return Err(wrong("has no certificate (-----BEGIN CERTIFICATE-----)".into()));
-        }
+    pub fn read(path: &Path) -> Result<Self, PemFileError> {
+        let wrong = |problem: String| PemFileError::new(path, problem);
+        let certificates = certificates(path, &read_bounded(path)?)?;
         for (index, certificate) in certificates.iter().enumerate() {
             RootCertStore::empty()
                 .add(certificate.clone())
@@ -65,20 +54,107 @@ impl fmt::Debug for OwnAuthorities {
     }
 }
 
-/// Why a file of certificates cannot be used.
+/// A certificate that Passage shows to services that ask for one, with its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    certificates: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl ClientIdentity {
+    /// Reads a certificate, with those between it and its authority, and its key, both in PEM form.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, or has not what it should, or if key and certificate do not belong together.
+    pub fn read(certificate_file: &Path, key_file: &Path) -> Result<Self, PemFileError> {
+        let certificate_pem = read_bounded(certificate_file)?;
+        let chain = certificates(certificate_file, &certificate_pem)?;
+        let key_pem = read_bounded(key_file)?;
+        let wrong_key = |problem: String| PemFileError::new(key_file, problem);
+        let key = PrivateKeyDer::from_pem_slice(&key_pem)
+            .map_err(|_| wrong_key("has no private key (-----BEGIN PRIVATE KEY-----)".into()))?;
+        CertifiedKey::from_der(chain, key, &provider())
+            .map_err(|error| wrong_key(format!("does not go with the certificate ({error})")))?;
+        Ok(Self {
+            certificates: certificate_pem.to_vec(),
+            key: key_pem,
+        })
+    }
+
+    /// The certificates in PEM form.
+    #[must_use]
+    pub fn certificates(&self) -> &[u8] {
+        &self.certificates
+    }
+
+    /// The key in PEM form, which is a secret.
+    #[must_use]
+    pub fn expose_key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// A certificate has only one key.
+impl Hash for ClientIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.certificates.hash(state);
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientIdentity(redacted)")
+    }
+}
+
+/// A whole file, if it is not longer than such files are. It may hold a secret.
+fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, PemFileError> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = File::open(path).and_then(|file| file.take(PEM_FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| PemFileError::new(path, error.to_string()))?;
+    if bytes.len() as u64 > PEM_FILE_BYTES_MAX {
+        let problem = format!("has more than {PEM_FILE_BYTES_MAX} bytes");
+        return Err(PemFileError::new(path, problem));
+    }
+    Ok(bytes)
+}
+
+/// The certificates in a file that has at least one.
+fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFileError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| PemFileError::new(path, format!("is no PEM file ({error})")))?;
+    if certificates.is_empty() {
+        let problem = "has no certificate (-----BEGIN CERTIFICATE-----)";
+        return Err(PemFileError::new(path, problem.into()));
+    }
+    Ok(certificates)
+}
+
+/// Why a file of certificates or keys cannot be used.
 #[derive(Debug)]
-pub struct CaFileError {
+pub struct PemFileError {
     path: PathBuf,
     problem: String,
 }
 
-impl fmt::Display for CaFileError {
+impl PemFileError {
+    fn new(path: &Path, problem: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem,
+        }
+    }
+}
+
+impl fmt::Display for PemFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.problem)
     }
 }
 
-impl std::error::Error for CaFileError {}
+impl std::error::Error for PemFileError {}
 
 /// Everybody who is trusted. Cheap to clone.
 #[derive(Clone)]
@@ -209,6 +285,38 @@ mod tests {
         assert_eq!(with.roots().len(), without.roots().len() + 2);
         assert!(!without.roots().is_empty(), "Mozilla's are built in");
         assert_eq!(with.0.certificates.len(), without.0.certificates.len() + 2);
+    }
+
+    #[test]
+    fn reads_a_certificate_with_its_own_key_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| {
+            std::fs::write(folder.path().join(name), content).unwrap();
+            folder.path().join(name)
+        };
+        let (certificate, key) = Authority::new().issue("passage.test");
+        let other_key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let certificate = write("certificate.pem", &certificate);
+        let key_file = write("key.pem", &key);
+        let identity = ClientIdentity::read(&certificate, &key_file).unwrap();
+        assert_eq!(identity.expose_key(), key.as_bytes());
+        assert_eq!(format!("{identity:?}"), "ClientIdentity(redacted)");
+        for (key, expected) in [
+            (write("other.pem", &other_key), "does not go with the certificate"),
+            (certificate.clone(), "has no private key"),
+            (folder.path().join("none.pem"), "No such file"),
+        ] {
+            let error = ClientIdentity::read(&certificate, &key).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(
+                error.starts_with(&key.display().to_string()),
+                "the file is named: {error}"
+            );
+        }
+        let error = ClientIdentity::read(&key_file, &key_file)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("has no certificate"), "{error}");
     }
 
     #[test]

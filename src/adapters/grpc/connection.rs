@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::codegen::http::Uri;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 use tower::{Service, ServiceExt as _};
 
@@ -90,7 +90,7 @@ impl Connection {
             .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
             .and_then(|endpoint| {
                 if service.address.starts_with("https://") {
-                    endpoint.tls_config(tls(trust))
+                    endpoint.tls_config(tls(service, trust))
                 } else {
                     Ok(endpoint)
                 }
@@ -157,10 +157,17 @@ impl Connection {
     }
 }
 
-fn tls(trust: &Trust) -> ClientTlsConfig {
-    ClientTlsConfig::new()
+fn tls(service: &config::Service, trust: &Trust) -> ClientTlsConfig {
+    let mut tls = ClientTlsConfig::new()
         .trust_anchors(trust.roots().roots.iter().cloned())
-        .timeout(CONNECT_TIMEOUT)
+        .timeout(CONNECT_TIMEOUT);
+    if let Some(name) = &service.server_name {
+        tls = tls.domain_name(name);
+    }
+    if let Some(identity) = &service.identity {
+        tls = tls.identity(Identity::from_pem(identity.certificates(), identity.expose_key()));
+    }
+    tls
 }
 
 /// When the next attempt to connect may begin.

@@ -64,6 +64,8 @@ fn settings(address: String) -> config::Service {
     config::Service {
         address,
         token: None,
+        server_name: None,
+        identity: None,
         remote: config::Remote::default(),
     }
 }

@@ -43,6 +43,67 @@ fn a_service_has_its_keys_and_the_bounds_that_all_services_share() {
 }
 
 #[test]
+fn a_service_over_grpc_may_have_another_name_and_want_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = crate::tls::authority::Authority::new().issue("passage");
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) = (write("certificate.pem", &certificate), write("key.pem", &key));
+    let route = first(&format!(
+        "[strategy]\ntype = \"grpc\"\naddress = \"https://10.0.0.1:50051\"\n\
+         server_name = \"strategy.internal\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}"
+    ));
+    let Strategy::Grpc(service) = &route.strategy else {
+        panic!("{route:?}")
+    };
+    assert_eq!(service.server_name.as_deref(), Some("strategy.internal"));
+    assert!(service.identity.is_some());
+
+    let problem = |address: &str, keys: &str| {
+        let text = format!("[strategy]\ntype = \"grpc\"\naddress = \"{address}\"\n{keys}");
+        read(&text, &[]).unwrap_err().to_string()
+    };
+    for (address, keys, expected) in [
+        (
+            "http://a:1",
+            "server_name = \"b\"".to_owned(),
+            "strategy.server_name",
+        ),
+        (
+            "https://a:1",
+            "server_name = \"b c\"".to_owned(),
+            "strategy.server_name",
+        ),
+        (
+            "https://a:1",
+            format!("certificate_file = {certificate:?}"),
+            "key_file beside it",
+        ),
+        (
+            "https://a:1",
+            format!("key_file = {key:?}"),
+            "certificate_file beside it",
+        ),
+        (
+            "https://a:1",
+            format!("certificate_file = {key:?}\nkey_file = {key:?}"),
+            "has no certificate",
+        ),
+        (
+            "http://a:1",
+            format!("certificate_file = {certificate:?}\nkey_file = {key:?}"),
+            "strategy.certificate_file",
+        ),
+    ] {
+        let problem = problem(address, &keys);
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
 fn a_token_that_others_could_read_on_its_way_is_warned_of() {
     let warnings = |address: &str| {
         let text = format!("[discovery]\ntype = \"http\"\naddress = \"{address}\"\ntoken = \"hunter2\"");

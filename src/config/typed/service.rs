@@ -1,12 +1,16 @@
 //! Services that adapters ask: where they are, and the keys that all of them share.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
+
+use rustls::pki_types::ServerName;
 
 use super::discovery::split_address;
 use super::secret::{Secret, token};
 use crate::config::raw::Node;
 use crate::config::section::Section;
-use crate::config::value::{Mismatch, Parsed, integer, seconds, seconds_within, url};
+use crate::config::value::{Mismatch, Parsed, integer, seconds, seconds_within, url, word};
+use crate::tls::ClientIdentity;
 
 pub use crate::adapters::call::Policy as Remote;
 
@@ -17,6 +21,10 @@ pub struct Service {
     pub address: String,
     /// Sent as `authorization: Bearer …` (`token`).
     pub token: Option<Secret>,
+    /// The name that its certificate has to be for, if it is not that of the address (`server_name`).
+    pub server_name: Option<String>,
+    /// What Passage shows to a service that asks for a certificate (`certificate_file`, `key_file`).
+    pub identity: Option<ClientIdentity>,
     /// The bounds of asking it.
     pub remote: Remote,
 }
@@ -45,12 +53,18 @@ pub(super) fn read(table: &Section<'_>, protocol: Protocol) -> Service {
     let address = table
         .required("address", allowed, |node| address(node, protocol, example))
         .unwrap_or_default();
+    let (server_name, identity) = match protocol {
+        Protocol::Http => (None, None),
+        Protocol::Grpc => (table.value("server_name", server_name), identity(table)),
+    };
     let service = Service {
         token: table.value("token", bearer),
+        server_name,
+        identity,
         remote: remote(table, Remote::default()),
         address,
     };
-    warn_of_plain_text(table, &service);
+    check_plain_text(table, &service);
     service
 }
 
@@ -73,11 +87,56 @@ pub(super) fn remote(table: &Section<'_>, default: Remote) -> Remote {
     }
 }
 
-/// Warns of a secret that everybody on the way can read.
-fn warn_of_plain_text(table: &Section<'_>, service: &Service) {
+/// The client certificate, which takes two keys.
+fn identity(table: &Section<'_>) -> Option<ClientIdentity> {
+    let certificate = table.value("certificate_file", word);
+    let key = table.value("key_file", word);
+    let (certificate, key) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) if !table.has("key_file") => {
+            table.blame("certificate_file", "a certificate alone", "key_file beside it");
+            return None;
+        }
+        (None, Some(_)) if !table.has("certificate_file") => {
+            table.blame("key_file", "a key alone", "certificate_file beside it");
+            return None;
+        }
+        _ => return None,
+    };
+    match ClientIdentity::read(Path::new(&certificate), Path::new(&key)) {
+        Ok(identity) => Some(identity),
+        Err(error) => {
+            let allowed = "a certificate and its key, both in PEM form";
+            table.blame("certificate_file", error.to_string(), allowed);
+            None
+        }
+    }
+}
+
+/// A host name or an IP address.
+fn server_name(node: &Node) -> Parsed<String> {
+    let name = word(node)?;
+    match ServerName::try_from(name.as_str()) {
+        Ok(_) => Ok(name),
+        Err(_) => Mismatch::new(node, "a host name or IP address, as in the service's certificate").fail(),
+    }
+}
+
+/// Reports what makes no sense without TLS, and warns of a secret that everybody on the way can read.
+fn check_plain_text(table: &Section<'_>, service: &Service) {
     let Some(rest) = service.address.strip_prefix("http://") else {
         return;
     };
+    for key in ["server_name", "certificate_file"]
+        .into_iter()
+        .filter(|key| table.has(key))
+    {
+        table.blame(
+            key,
+            "an address that starts with http://",
+            "https://, or no such key",
+        );
+    }
     if service.token.is_some() && !is_loopback(authority(rest)) {
         table.reading.warn(format!(
             "{} is sent to {} without encryption; use https:// where others can listen",

@@ -155,11 +155,6 @@ impl Server {
     pub(super) fn address(&self) -> String {
         format!("{}://{}", self.scheme, self.listener)
     }
-
-    /// The same by another name.
-    pub(super) fn address_as(&self, host: &str) -> String {
-        format!("{}://{host}:{}", self.scheme, self.listener.port())
-    }
 }
 
 impl Drop for Server {

@@ -1,20 +1,24 @@
 //! Services over TLS, whose certificates an authority of our own has issued.
 
 use passage_proto::question::AskError;
-use tonic::transport::{Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use super::*;
 use crate::adapters::DiscoveryService as _;
 use crate::adapters::grpc::contract::TargetsResponse;
+use crate::tls::ClientIdentity;
 use crate::tls::authority::Authority;
 
-/// A service whose certificate is for this name.
-fn serve(authority: &Authority, name: &str) -> (Server, ServerTlsConfig) {
+/// A service that shows a certificate for this name, and wants one from `clients`, if there are any.
+fn serve(authority: &Authority, name: &str, clients: Option<&Authority>) -> Server {
     let (certificate, key) = authority.issue(name);
-    let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
-    let server = Server::start_tls(tls.clone());
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    if let Some(clients) = clients {
+        tls = tls.client_ca_root(Certificate::from_pem(clients.pem()));
+    }
+    let server = Server::start_tls(tls);
     *server.double.discovery.lock().unwrap() = Box::new(|_| Ok(TargetsResponse::default()));
-    (server, tls)
+    server
 }
 
 async fn ask(settings: &config::Service, trust: &Trust) -> Result<(), AskError> {
@@ -27,7 +31,7 @@ async fn ask(settings: &config::Service, trust: &Trust) -> Result<(), AskError> 
 #[tokio::test]
 async fn a_service_is_trusted_if_its_authority_is() {
     let authority = Authority::new();
-    let (server, _) = serve(&authority, "127.0.0.1");
+    let server = serve(&authority, "127.0.0.1", None);
     let settings = settings(server.address());
     assert_eq!(ask(&settings, &authority.trust()).await, Ok(()));
     assert_eq!(
@@ -38,4 +42,47 @@ async fn a_service_is_trusted_if_its_authority_is() {
         ask(&settings, &Authority::new().trust()).await,
         Err(AskError::Unreachable)
     );
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_taken_if_that_name_is_expected() {
+    let authority = Authority::new();
+    let server = serve(&authority, "lobbies.internal", None);
+    let by_address = settings(server.address());
+    let by_name = |name: &str| config::Service {
+        server_name: Some(name.into()),
+        ..by_address.clone()
+    };
+    let trust = authority.trust();
+    assert_eq!(ask(&by_address, &trust).await, Err(AskError::Unreachable));
+    assert_eq!(ask(&by_name("lobbies.internal"), &trust).await, Ok(()));
+    assert_eq!(
+        ask(&by_name("other.internal"), &trust).await,
+        Err(AskError::Unreachable)
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_wants_a_certificate_gets_the_configured_one() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = serve(&authority, "127.0.0.1", Some(&clients));
+    let folder = tempfile::tempdir().unwrap();
+    let identity = |issuer: &Authority| {
+        let (certificate, key) = issuer.issue("passage");
+        let (certificate_file, key_file) = (folder.path().join("certificate"), folder.path().join("key"));
+        std::fs::write(&certificate_file, certificate).unwrap();
+        std::fs::write(&key_file, key).unwrap();
+        Some(ClientIdentity::read(&certificate_file, &key_file).unwrap())
+    };
+    let with = |identity| config::Service {
+        identity,
+        ..settings(server.address())
+    };
+    let trust = authority.trust();
+    assert_eq!(ask(&with(identity(&clients)), &trust).await, Ok(()));
+    assert_eq!(
+        ask(&with(identity(&authority)), &trust).await,
+        Err(AskError::Unreachable)
+    );
+    assert_eq!(ask(&with(None), &trust).await, Err(AskError::Unreachable));
 }
