@@ -244,11 +244,11 @@ fn actions_filter_by_meta_and_by_player_and_ask_services() {
         [[discovery.actions]]
         type = "player_allow_filter"
         usernames = ["Steve"]
-        username = "(Admin|Mod)_.*"
+        username = "^(Admin|Mod)_.*"
         ids = ["069a79f4-44e9-4726-a5be-fca90e38aaf5"]
         [[discovery.actions]]
         type = "player_block_filter"
-        username = ["Bot_.*", "Spam.*"]
+        username = ["^Bot_.*", "^Spam.*$"]
         [[discovery.actions]]
         type = "grpc"
         address = "http://127.0.0.1:50051"

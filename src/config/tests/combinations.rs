@@ -105,11 +105,17 @@ const COMBINATIONS: &[(&str, &str)] = &[
     ),
     ("[discovery]\nactions = [{}]", "discovery.actions[0].type"),
     (
-        "[[discovery.actions]]\ntype = \"meta_filter\"\nrules = [{ key = \"a\", op = \"in\", value = \"b\" }]",
+        "[[discovery.actions]]\ntype = \"meta_filter\"\nrules = [{ key = \"\", op = \"exists\" }]",
+        "discovery.actions[0].rules[0].key",
+    ),
+    (
+        "[[discovery.actions]]\ntype = \"meta_filter\"\n[[discovery.actions.rules]]\nkey = \"a\"\nop = \
+         \"in\"\nvalue = \"b\"",
         "discovery.actions[0].rules[0].value",
     ),
     (
-        "[[discovery.actions]]\ntype = \"meta_filter\"\nrules = [{ key = \"a\", op = \"exists\", value = \"b\" }]",
+        "[[discovery.actions]]\ntype = \"meta_filter\"\n[[discovery.actions.rules]]\nkey = \"a\"\nop = \
+         \"exists\"\nvalue = \"b\"",
         "discovery.actions[0].rules[0].value",
     ),
     (

@@ -188,7 +188,8 @@ fn check_choice(table: &Section<'_>, route: &Route) {
         route::Strategy::LowestLatency if discovery.health.is_none() => table.blame(
             "strategy",
             "lowest_latency without health checks, which measure it",
-            "a table [discovery.health] beside it (discovery of type fixed, http or dns), or another strategy",
+            "a table [discovery.health] beside it (for a discovery of type fixed, http or dns), or another \
+             strategy",
         ),
         route::Strategy::PlayerFill { field, .. } | route::Strategy::Weighted { field } => {
             warn_of_targets(table, route, Some(field));

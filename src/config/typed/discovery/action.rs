@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use passage_shards::route::{MetaFilter, MetaRule, MetaTest, PlayerFilter};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use uuid::Uuid;
 
 use crate::config::raw::{Node, Value};
@@ -37,8 +37,6 @@ pub enum ActionKind {
 
 const ACTIONS_MAX: usize = 64;
 const RULES_MAX: usize = 64;
-/// A compiled pattern of player names takes less; nested repetitions could take gigabytes.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Clone)]
 enum Kind {
@@ -200,21 +198,9 @@ fn player_filter(table: &Section<'_>) -> PlayerFilter {
     filter
 }
 
-/// A pattern that has to match the whole name.
 fn pattern(node: &Node) -> Parsed<Regex> {
-    let written = word(node)?;
-    RegexBuilder::new(&format!("^(?:{written})$"))
-        .size_limit(PATTERN_BYTES_MAX)
-        .build()
-        .or_else(|error| {
-            // The last line of the message says what is wrong, the lines above point into the pattern.
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().to_owned();
-            Mismatch::new(
-                node,
-                "a regular expression for the whole name, such as \"(Admin|Mod)_.*\"",
-            )
-            .hint(reason)
-            .fail()
-        })
+    PlayerFilter::pattern(&word(node)?).or_else(|reason| {
+        let allowed = "a regular expression for the whole name, such as \"^(Admin|Mod)_.*\"";
+        Mismatch::new(node, allowed).hint(reason.to_string()).fail()
+    })
 }
