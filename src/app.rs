@@ -31,7 +31,7 @@ use crate::tls::Trust;
 
 pub(crate) use self::announce::{describe, protection};
 pub use self::failure::Failure;
-pub use self::plan::Plan;
+pub use self::plan::{Plan, Site, Way};
 
 /// Signals this close together are one: whoever signals a whole process group often signals its members as
 /// well.

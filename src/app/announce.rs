@@ -79,7 +79,7 @@ pub(crate) fn describe(route: &Route) -> String {
     let players = match (&route.authentication, route.mode) {
         (_, Mode::Relay) => "players (the target authenticates them)",
         (Authentication::Mojang(_), _) => "players whom the session server knows",
-        (Authentication::Grpc(_), _) => "players whom the authentication service knows",
+        (Authentication::Grpc { .. }, _) => "players whom the authentication service knows",
         (Authentication::Fixed(_), _) => "everybody, as one fixed player,",
         (Authentication::Disabled, _) => "everybody, without authentication,",
     };

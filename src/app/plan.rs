@@ -1,27 +1,35 @@
 //! From a checked configuration to what the shards and the control thread work with. Opens no socket and
 //! starts no thread, so that `passage check` and `passage route` can build it too.
 
-use std::collections::{BTreeSet, HashMap};
+mod routes;
+mod services;
+mod site;
+mod targets;
+
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use passage_proto::cookie::CookieKeys;
 use passage_proto::question::Target;
 use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::ControlLine;
-use passage_shards::feed::{Candidate, FeedId, Update};
+use passage_shards::feed::Update;
 use passage_shards::metrics::{AdapterName, AdapterType};
 use passage_shards::pool::Blueprint;
-use passage_shards::route::{self, Localization, Remote, Routes, StatusSource};
+use passage_shards::route::{self, Localization, Routes, StatusSource};
 use passage_shards::trace;
 
+use self::services::Builder;
+pub use self::site::{Site, Way};
 use super::Failure;
 use crate::adapters::Services;
-use crate::adapters::mojang::Mojang;
 use crate::config::{self, Config};
-use crate::localization::Words;
 use crate::telemetry::spans::Recorder;
 use crate::telemetry::{self, Outlets};
 use crate::tls::Trust;
+
+/// Stands for the host names that no route has.
+const NO_ROUTE: &str = "(no route)";
 
 /// Everything that is built out of a configuration.
 pub struct Plan {
@@ -33,6 +41,8 @@ pub struct Plan {
     pub localization: Localization,
     /// What the routes' remote adapters name by index.
     pub services: Services,
+    /// The same services, each with the routes that ask it.
+    pub sites: Vec<Site>,
     trust: Trust,
 }
 
@@ -43,25 +53,21 @@ impl Plan {
     ///
     /// What cannot be built; the configuration's own checks leave little of it.
     pub fn new(config: &Config, trust: Trust) -> Result<Self, Failure> {
-        let mut builder = Builder::new(trust);
         let cookies = cookie_keys(config)?;
-        let routes: Vec<_> = config
-            .routes
-            .iter()
-            .map(|route| builder.route(route, cookies.as_ref()))
-            .collect::<Result<_, _>>()?;
-        let localization = builder.words(&config.localization);
-        let unknown_host = config
-            .unknown_host
-            .as_ref()
-            .map(|status| encode("unknown_host", status))
-            .transpose()?;
+        let mut builder = routes::Routes::new(Builder::new(trust), cookies.as_ref());
+        let routes = config.routes.iter().map(|route| builder.build(route));
+        let routes: Vec<_> = routes.collect::<Result<_, _>>()?;
+        let localization = builder.localization(&config.localization, &NO_ROUTE.into())?;
+        let unknown_host = config.unknown_host.as_ref();
+        let unknown_host = unknown_host.map(|status| encode("unknown_host", status));
+        let (services, sites, trust) = builder.services.finish();
         let plan = Self {
             routes: routes.into(),
-            unknown_host,
+            unknown_host: unknown_host.transpose()?,
             localization,
-            services: builder.services,
-            trust: builder.trust,
+            services,
+            sites,
+            trust,
         };
         plan.table()?;
         Ok(plan)
@@ -150,34 +156,59 @@ impl Plan {
         }
     }
 
+    /// Whom outgoing connections trust.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// Which adapters are in use, each once.
     fn adapters(&self) -> Vec<(AdapterName, AdapterType)> {
-        let mut adapters = Vec::new();
-        for route in &*self.routes {
-            let status = match route.status {
-                StatusSource::Fixed(_) => AdapterType::Fixed,
-                StatusSource::Shared { adapter, .. } => adapter.kind,
-            };
-            let authentication = match &route.authentication {
-                route::Authentication::Disabled => AdapterType::Disabled,
-                route::Authentication::Fixed(_) => AdapterType::Fixed,
-                route::Authentication::Remote { adapter, .. } => adapter.kind,
-            };
-            let used = [
-                (AdapterName::Status, status),
-                (AdapterName::Authentication, authentication),
-                (AdapterName::Discovery, route.discovery.kind()),
-                (AdapterName::Strategy, route.strategy.kind()),
-                (AdapterName::Localization, AdapterType::Fixed),
-            ];
-            adapters.extend(
-                used.into_iter()
-                    .filter(|adapter| !adapters.contains(adapter))
-                    .collect::<Vec<_>>(),
-            );
-        }
-        adapters
+        let mut seen = HashSet::new();
+        let of_routes = self.routes.iter().flat_map(adapters_of);
+        let beside = self
+            .localization
+            .remote
+            .map(|remote| (AdapterName::Localization, remote.kind));
+        of_routes
+            .chain(beside)
+            .filter(|adapter| seen.insert(*adapter))
+            .collect()
     }
+}
+
+/// The adapters that a route uses.
+fn adapters_of(route: &route::Route) -> Vec<(AdapterName, AdapterType)> {
+    let status = match &route.status {
+        StatusSource::Fixed(_) => AdapterType::Fixed,
+        StatusSource::Shared { adapter, .. } => adapter.kind,
+    };
+    let authentication = match &route.authentication {
+        route::Authentication::Disabled => AdapterType::Disabled,
+        route::Authentication::Fixed(_) => AdapterType::Fixed,
+        route::Authentication::Remote { adapter, .. } => adapter.kind,
+    };
+    let mut used = vec![
+        (AdapterName::Status, status),
+        (AdapterName::Authentication, authentication),
+        (AdapterName::Discovery, route.discovery.kind()),
+    ];
+    used.extend(
+        route
+            .actions
+            .iter()
+            .map(|action| (AdapterName::Action, action.kind())),
+    );
+    used.extend([
+        (AdapterName::Strategy, route.strategy.kind()),
+        (AdapterName::Localization, AdapterType::Fixed),
+    ]);
+    let asked = route
+        .localization
+        .remote
+        .map(|remote| (AdapterName::Localization, remote.kind));
+    used.extend(asked);
+    used
 }
 
 /// Where a signal goes.
@@ -188,120 +219,6 @@ pub(super) fn endpoint(endpoint: &config::Endpoint, trust: &Trust) -> telemetry:
         token: token.map(|token| telemetry::Token::new(token.expose())),
         trust: trust.clone(),
     }
-}
-
-/// What several routes share is built once.
-struct Builder {
-    trust: Trust,
-    services: Services,
-    session_servers: HashMap<config::Mojang, usize>,
-    words: Vec<(config::Localization, Localization)>,
-}
-
-impl Builder {
-    fn new(trust: Trust) -> Self {
-        Self {
-            trust,
-            services: Services::default(),
-            session_servers: HashMap::new(),
-            words: Vec::new(),
-        }
-    }
-
-    fn route(
-        &mut self,
-        route: &config::Route,
-        cookies: Option<&Arc<CookieKeys>>,
-    ) -> Result<route::Route, Failure> {
-        let config::DiscoverySource::Fixed(targets) = &route.discovery.source else {
-            return Err(not_yet(route, "discovery"));
-        };
-        if !route.discovery.actions.is_empty() {
-            return Err(not_yet(route, "action"));
-        }
-        let config::Strategy::BuiltIn(strategy) = &route.strategy else {
-            return Err(not_yet(route, "strategy"));
-        };
-        Ok(route::Route {
-            name: route.hostname.as_str().into(),
-            mode: route.mode,
-            relay: route.relay.clone(),
-            status: match &route.status {
-                config::Status::Fixed(status) => StatusSource::Fixed(encode(&route.hostname, status)?),
-                config::Status::Shared(status) => shared_status(route, status)?,
-            },
-            authentication: self.authentication(route)?,
-            discovery: route::Discovery::Fixed(targets.iter().cloned().map(Candidate::from).collect()),
-            actions: Vec::new(),
-            strategy: strategy.clone(),
-            ejection: route.discovery.ejection,
-            localization: self.words(&route.localization),
-            cookies: cookies.cloned(),
-        })
-    }
-
-    fn authentication(&mut self, route: &config::Route) -> Result<route::Authentication, Failure> {
-        Ok(match &route.authentication {
-            config::Authentication::Disabled => route::Authentication::Disabled,
-            config::Authentication::Fixed(profile) => route::Authentication::Fixed(profile.clone()),
-            config::Authentication::Grpc(_) => return Err(not_yet(route, "authentication")),
-            config::Authentication::Mojang(settings) => {
-                let (authenticators, trust) = (&mut self.services.authentication, &self.trust);
-                let adapter = *self.session_servers.entry(settings.clone()).or_insert_with(|| {
-                    authenticators.push(Arc::new(Mojang::new(settings.clone(), trust)));
-                    authenticators.len() - 1
-                });
-                let adapter = Remote {
-                    adapter,
-                    kind: AdapterType::Mojang,
-                    timeout: settings.remote.timeout,
-                };
-                route::Authentication::Remote {
-                    adapter,
-                    client_must_authenticate: true,
-                }
-            }
-        })
-    }
-
-    fn words(&mut self, settings: &config::Localization) -> Localization {
-        if let Some((_, words)) = self.words.iter().find(|(known, _)| known == settings) {
-            return words.clone();
-        }
-        let words = Localization {
-            words: Arc::new(Words::new(&settings.default_locale, &settings.messages)),
-            remote: None,
-        };
-        self.words.push((settings.clone(), words.clone()));
-        words
-    }
-}
-
-fn shared_status(route: &config::Route, status: &config::SharedStatus) -> Result<StatusSource, Failure> {
-    let config::StatusSource::Target(remote) = status.source else {
-        return Err(not_yet(route, "status"));
-    };
-    let offline = status.offline.as_ref();
-    Ok(StatusSource::Shared {
-        feed: FeedId::next(),
-        adapter: Remote {
-            adapter: 0,
-            kind: AdapterType::Target,
-            timeout: remote.timeout,
-        },
-        by_version: true,
-        offline: offline
-            .map(|offline| encode(&route.hostname, offline))
-            .transpose()?,
-    })
-}
-
-/// The adapters of this kind are not joined to the shards yet.
-fn not_yet(route: &config::Route, adapter: &str) -> Failure {
-    Failure::Plan(format!(
-        "route {:?}: the {adapter} adapter of this type cannot be built yet",
-        route.hostname
-    ))
 }
 
 fn cookie_keys(config: &Config) -> Result<Option<Arc<CookieKeys>>, Failure> {

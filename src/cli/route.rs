@@ -176,7 +176,7 @@ fn authentication(authentication: &Authentication) -> String {
     match authentication {
         Authentication::Mojang(mojang) => format!("mojang, asks {}", mojang.url),
         Authentication::Disabled => "disabled: everybody is who they claim to be".into(),
-        Authentication::Grpc(service) => format!("grpc, asks {}", service.address),
+        Authentication::Grpc { service, .. } => format!("grpc, asks {}", service.address),
         Authentication::Fixed(profile) => format!("fixed: everybody is {} ({})", profile.name, profile.id),
     }
 }

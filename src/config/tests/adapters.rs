@@ -26,7 +26,7 @@ fn a_service_has_its_keys_and_the_bounds_that_all_services_share() {
         breaker_pause = 60
     "#;
     let route = first(text);
-    let Authentication::Grpc(service) = &route.authentication else {
+    let Authentication::Grpc { service, .. } = &route.authentication else {
         panic!("{route:?}")
     };
     assert_eq!(service.address, "https://auth.example.net:50051");

@@ -21,7 +21,13 @@ pub enum Authentication {
     /// Everybody is this player.
     Fixed(Profile),
     /// A service of the network's own.
-    Grpc(Service),
+    Grpc {
+        /// Who is asked.
+        service: Service,
+        /// Whether clients announce the login at their session server, where the service can ask for it
+        /// (`should_authenticate`).
+        client_must_authenticate: bool,
+    },
 }
 
 /// How to ask the session server.
@@ -63,7 +69,10 @@ pub(super) fn read(table: &Section<'_>) -> Authentication {
         ("grpc", Kind::Grpc),
     ];
     match kind(table, Kind::Mojang, choices) {
-        Some(Kind::Grpc) => Authentication::Grpc(service::read(table, Protocol::Grpc)),
+        Some(Kind::Grpc) => Authentication::Grpc {
+            service: service::read(table, Protocol::Grpc),
+            client_must_authenticate: table.value("should_authenticate", boolean).unwrap_or(true),
+        },
         Some(Kind::Mojang) => Authentication::Mojang(mojang(table)),
         Some(Kind::Fixed) => Authentication::Fixed(fixed(table)),
         Some(Kind::Disabled) | None => Authentication::Disabled,
