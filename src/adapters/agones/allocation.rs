@@ -286,3 +286,6 @@ fn meta(status: Status) -> BTreeMap<String, String> {
     }
     meta
 }
+
+#[cfg(test)]
+mod tests;

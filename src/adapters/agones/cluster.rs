@@ -225,3 +225,6 @@ fn no_way(error: &(dyn std::error::Error + 'static)) -> Failure {
     let problem = format!("no way to the Kubernetes API: {}", shown(&chain(error)));
     Failure::lasting(AskError::Unreachable, problem)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,6 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     shown(&text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,8 +92,8 @@ fn tells_what_is_wrong_and_where() {
     for (keys, told) in [
         (
             "metadata.labels.a = \"{{ .Client.Adress }}\"",
-            "discovery.metadata.labels.a: the variable \".Client.Adress\", which there is not | text with the \
-             variables {{ .Client.ProtocolVersion }}",
+            "discovery.metadata.labels.a: the variable \".Client.Adress\", which there is not | text with \
+             the variables {{ .Client.ProtocolVersion }}",
         ),
         (
             "metadata.annotations.a = \"{{ .Client\"",
