@@ -10,6 +10,7 @@
 //! ([`statuses`]). What it learns it publishes to all shards ([`news`]).
 
 mod feeds;
+mod guarded;
 mod lookups;
 mod news;
 mod questions;

@@ -10,6 +10,7 @@ use passage_shards::metrics::AdapterName;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::guarded::guarded;
 use super::news::News;
 use super::tally::Tally;
 use crate::adapters::call::backoff;
@@ -62,29 +63,34 @@ pub(super) async fn keep(feed: TargetFeed, news: Arc<News>, tally: Tally) {
     }
 }
 
-/// Asks once, on a task of its own: a source that panics has failed, and is asked again like any other.
 async fn ask(feed: &TargetFeed) -> Result<Refreshed, AskError> {
     let source = Arc::clone(&feed.source);
     let call = Call {
         deadline: Instant::now() + feed.timeout,
         trace: None,
     };
-    let asked = tokio::spawn(async move { source.refresh(call).await });
-    let asked = tokio::time::timeout_at(call.deadline.into(), asked);
-    match asked.await {
-        Ok(answer) => answer.unwrap_or(Err(AskError::Failed)),
-        Err(_) => Err(AskError::TimedOut),
-    }
+    guarded(call.deadline, async move { source.refresh(call).await }).await
 }
 
+/// Has targets checked for as long as there are any to come. Checks that panic begin again.
 async fn check(
     health: Arc<dyn HealthService>,
     targets: watch::Receiver<Vec<Arc<Target>>>,
     feed: TargetFeed,
     news: Arc<News>,
 ) {
-    let publish = |candidates| publish(&feed, &news, candidates);
-    health.watch(targets, &publish).await;
+    loop {
+        let (health, targets) = (Arc::clone(&health), targets.clone());
+        let (feed, news) = (feed.clone(), Arc::clone(&news));
+        let watch = tokio::spawn(async move {
+            let publish = |candidates| publish(&feed, &news, candidates);
+            health.watch(targets, &publish).await;
+        });
+        if watch.await.is_ok() {
+            return;
+        }
+        sleep(FAILURE).await;
+    }
 }
 
 fn publish(feed: &TargetFeed, news: &News, candidates: Vec<Candidate>) {

@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
+use super::guarded::guarded;
 use super::lookups::{Addresses, Lookups};
 use super::news::News;
 use super::statuses::{StatusId, Statuses};
@@ -220,11 +221,8 @@ impl Desk {
                     trace,
                 };
                 tokio::spawn(async move {
-                    let asked = tokio::spawn(async move { service.status(&client, call).await });
-                    let found = match timeout_at(call.deadline.into(), asked).await {
-                        Ok(answer) => answer.unwrap_or(Err(AskError::Failed)),
-                        Err(_) => Err(AskError::TimedOut),
-                    };
+                    let ask = async move { service.status(&client, call).await };
+                    let found = guarded(call.deadline, ask).await;
                     let took = now.elapsed();
                     // After the loop has ended nobody wants to know.
                     let _ = happened.send(Event::Status { id, found, took });

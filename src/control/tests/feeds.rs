@@ -243,8 +243,9 @@ fn the_start_waits_for_first_answers_but_not_for_ever() {
     assert_eq!(board.targets(id).unwrap().len(), 1);
 }
 
-/// Finds every second target healthy.
-struct EverySecond;
+/// Finds every second target healthy, after a mishap at first.
+#[derive(Default)]
+struct EverySecond(AtomicBool);
 
 impl HealthService for EverySecond {
     fn watch<'a>(
@@ -253,6 +254,7 @@ impl HealthService for EverySecond {
         publish: &'a (dyn Fn(Vec<Candidate>) + Send + Sync),
     ) -> Answer<'a, ()> {
         Box::pin(async move {
+            assert!(self.0.swap(true, Ordering::SeqCst), "as the test wants it");
             loop {
                 let checked = targets.borrow_and_update().clone().into_iter().enumerate();
                 let checked = checked.map(|(index, target)| Candidate {
@@ -269,9 +271,9 @@ impl HealthService for EverySecond {
 }
 
 #[test]
-fn checks_stand_between_a_source_and_the_shards() {
+fn checks_stand_between_a_source_and_the_shards_and_begin_again_after_a_panic() {
     let feed = TargetFeed {
-        health: Some(Arc::new(EverySecond)),
+        health: Some(Arc::new(EverySecond::default())),
         ..feed(Source::new([
             Ok(vec![target("a")]),
             Ok(vec![target("a"), target("b")]),
