@@ -11,12 +11,14 @@ use super::Connection;
 use super::errand::{Detail, Errand};
 use crate::feed::{FeedId, StatusKey};
 use crate::metrics::{AdapterName, AdapterType};
+use crate::report;
 use crate::route::{Remote, StatusSource};
 use crate::shard::{RouteRef, Waiting};
 
 /// A ping that waits for the first copy of a status.
 pub(super) struct Vigil {
     waiting: Waiting,
+    kind: AdapterType,
     offline: Option<Arc<StatusReply>>,
 }
 
@@ -79,8 +81,11 @@ impl Connection {
         let waiting = self
             .shard
             .await_status(key, self.socket.notifier(), now + adapter.timeout);
-        let offline = offline.cloned();
-        self.errand = Some(Errand::Status(Vigil { waiting, offline }));
+        self.errand = Some(Errand::Status(Vigil {
+            waiting,
+            kind: adapter.kind,
+            offline: offline.cloned(),
+        }));
         None
     }
 
@@ -95,6 +100,10 @@ impl Connection {
             self.errand = Some(Errand::Status(vigil));
             return None;
         }
+        if let Some(cause) = self.shard.status_error((feed, key)) {
+            let (facts, name) = (self.session.facts(), AdapterName::Status);
+            report::adapter_error(facts, &self.record, name, vigil.kind, cause);
+        }
         Some(Answer::Status(vigil.offline))
     }
 
@@ -102,8 +111,9 @@ impl Connection {
     /// its way.
     fn ask_for_status(&self, key: (FeedId, StatusKey), adapter: Remote, is_awaited: bool) -> bool {
         let client = || Some(Box::new(client(self.session.facts())?));
-        self.shard
-            .ask_for_status(key, adapter, is_awaited, self.record.context(), client)
+        // What nobody waits for is no part of this ping.
+        let trace = self.record.innermost().filter(|_| is_awaited);
+        self.shard.ask_for_status(key, adapter, is_awaited, trace, client)
     }
 }
 

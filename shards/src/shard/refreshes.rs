@@ -35,6 +35,8 @@ pub(super) struct Refreshes {
 
 struct Refresh {
     asking: Option<Asking>,
+    /// Why the last question was not answered.
+    error: Option<AskError>,
     /// Nobody asks again before.
     not_before: Instant,
 }
@@ -122,8 +124,11 @@ impl Shard {
             deadline,
         });
         let is_asking = asking.is_some();
-        let not_before = now + ASK_INTERVAL;
-        let refresh = Refresh { asking, not_before };
+        let refresh = Refresh {
+            asking,
+            error: None,
+            not_before: now + ASK_INTERVAL,
+        };
         self.refreshes.entries.borrow_mut().insert(key, refresh);
         is_asking
     }
@@ -141,6 +146,11 @@ impl Shard {
         }
         self.conclude_status(key, Err(AskError::TimedOut));
         false
+    }
+
+    /// Why the last question for a status was not answered, if it was not.
+    pub(crate) fn status_error(&self, key: Key) -> Option<AskError> {
+        self.refreshes.entries.borrow().get(&key)?.error
     }
 
     /// Has the connection notified when the status has come, or will not.
@@ -182,8 +192,10 @@ impl Shard {
         let now = self.engine.now();
         let asking = match self.refreshes.entries.borrow_mut().entry(key) {
             Entry::Occupied(mut entry) => {
-                entry.get_mut().not_before = now + ASK_INTERVAL;
-                entry.get_mut().asking.take()
+                let refresh = entry.get_mut();
+                refresh.not_before = now + ASK_INTERVAL;
+                refresh.error = status.as_ref().err().copied();
+                refresh.asking.take()
             }
             Entry::Vacant(_) => None,
         };
