@@ -316,7 +316,8 @@ mod tests {
             "# HELP passage_requests Status pings and logins.\n\
              # TYPE passage_requests counter\n\
              passage_requests_total{result=\"success\"} 3 # \
-             {trace_id=\"abababababababababababababababab\",span_id=\"0c0c0c0c0c0c0c0c\"} 1.0 1520879607.789\n\
+             {trace_id=\"abababababababababababababababab\",span_id=\"0c0c0c0c0c0c0c0c\"} 1.0 \
+             1520879607.789\n\
              # EOF\n"
         );
         let unmarked = Point {
@@ -343,7 +344,8 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches(" # {").count(), 1, "{text}");
-        let line = "_bucket{result=\"success\",le=\"0.05\"} 1 # {trace_id=\"abababababababababababababababab\",\
+        let line = "_bucket{result=\"success\",le=\"0.05\"} 1 # \
+                    {trace_id=\"abababababababababababababababab\",\
                     span_id=\"0c0c0c0c0c0c0c0c\"} 0.043 1520879607.789\n";
         assert!(text.contains(line), "{text}");
         assert!(

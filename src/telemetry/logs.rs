@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use passage_shards::report;
 use tracing::level_filters::LevelFilter;
+use tracing_log::{AsLog as _, LogTracer};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry};
@@ -135,11 +136,15 @@ pub fn init(
     let export = export.transpose().map_err(InitError::Export)?;
     let queue = Queue::start(File::from(output), format, export.clone()).map_err(InitError::Writer)?;
     let lines = LineLayer::new(format, queue.clone(), export.clone());
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
     let subscriber = Registry::default()
         .with(lines.with_filter(filter))
         .with(reports.map(Reports::reporter))
         .with(recorder.map(Recorder::layer));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)?;
+    // What other crates say through `log` becomes events too.
+    let bridge = LogTracer::builder().with_max_level(most.as_log()).init();
+    bridge.map_err(|_| InitError::Taken)?;
     Ok(LOGS.get_or_init(|| Logs { queue, export }).clone())
 }
 

@@ -18,8 +18,20 @@ import prometheus
 from collector import Collector
 from exporter import Exporter
 from passage import Passage, eventually, free_port
-from prometheus import REPOSITORY, Prometheus, promtool
-from wire import Target, exactly, handshake, login_start, packet, ping, read_packet, until_end, varint
+from prometheus import REPOSITORY, Prometheus, TextOnly, promtool
+from wire import (
+    Target,
+    counted,
+    exactly,
+    handshake,
+    login_start,
+    packet,
+    ping,
+    read_packet,
+    rsa,
+    until_end,
+    varint,
+)
 
 pytestmark = prometheus.NEEDED
 
@@ -104,38 +116,6 @@ class SessionServer:
         self.server.server_close()
 
 
-class TextOnly:
-    """Scrapes the admin listener for a Prometheus, without asking for OpenMetrics."""
-
-    def __init__(self, admin: int):
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self):
-                timeout = {"X-Prometheus-Scrape-Timeout-Seconds": "1"}
-                scrape = urllib.request.Request(f"http://127.0.0.1:{admin}{self.path}", headers=timeout)
-                with urllib.request.urlopen(scrape, timeout=5) as answer:
-                    body, kind = answer.read(), answer.headers["Content-Type"]
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @dataclass
 class Load:
     """What was done to a Passage, counted by those who did it."""
@@ -199,24 +179,6 @@ def claim(stream):
     answer = b"".join(varint(128) + rsa(key, secret) for secret in (bytes(range(16)), token))
     stream.sendall(packet(1, answer))
     assert until_end(stream), "the player was not told"
-
-
-def counted(data: bytes) -> tuple[bytes, bytes]:
-    """The bytes behind a VarInt that counts them, and what follows."""
-    length, at = 0, 0
-    while True:
-        length |= (data[at] & 0x7F) << 7 * at
-        at += 1
-        if not data[at - 1] & 0x80:
-            return data[at : at + length], data[at + length :]
-
-
-def rsa(key: bytes, secret: bytes) -> bytes:
-    """PKCS #1 v1.5 encryption with a DER key of 1024 bits and the exponent 65537."""
-    assert key.endswith(b"\x02\x03\x01\x00\x01") and len(key) == 162, key.hex()
-    modulus = int.from_bytes(key[-133:-5], "big")
-    padded = b"\x00\x02" + b"\x5a" * (125 - len(secret)) + b"\x00" + secret
-    return pow(int.from_bytes(padded, "big"), 65537, modulus).to_bytes(128, "big")
 
 
 @pytest.fixture(scope="module", params=["collector", "open metrics", "text"])

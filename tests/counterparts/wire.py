@@ -166,3 +166,21 @@ def echo(stream: socket.socket):
     """Sends back whatever comes, and passes the end on."""
     while chunk := stream.recv(65536):
         stream.sendall(chunk)
+
+
+def counted(data: bytes) -> tuple[bytes, bytes]:
+    """The bytes behind a VarInt that counts them, and what follows."""
+    length, at = 0, 0
+    while True:
+        length |= (data[at] & 0x7F) << 7 * at
+        at += 1
+        if not data[at - 1] & 0x80:
+            return data[at : at + length], data[at + length :]
+
+
+def rsa(key: bytes, secret: bytes) -> bytes:
+    """PKCS #1 v1.5 encryption with a DER key of 1024 bits and the exponent 65537."""
+    assert key.endswith(b"\x02\x03\x01\x00\x01") and len(key) == 162, key.hex()
+    modulus = int.from_bytes(key[-133:-5], "big")
+    padded = b"\x00\x02" + b"\x5a" * (125 - len(secret)) + b"\x00" + secret
+    return pow(int.from_bytes(padded, "big"), 65537, modulus).to_bytes(128, "big")

@@ -26,8 +26,8 @@ pub(super) struct PassageFiles {
 }
 
 impl PassageFiles {
-    /// Writes the configuration of a Passage that relays and transfers to `target`, asks `session_server` and,
-    /// if there is one, exports to `telemetry`.
+    /// Writes the configuration of a Passage that relays and transfers to `target`, asks `session_server`
+    /// and, if there is one, exports to `telemetry`.
     pub(super) fn write(
         target: SocketAddr,
         session_server: SocketAddr,

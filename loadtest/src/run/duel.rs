@@ -33,8 +33,8 @@ impl Duel {
         self.rounds.push(Round { first, second });
     }
 
-    /// Median over the rounds of the first's CPU time per unit divided by the second's; `None` without a whole
-    /// round.
+    /// Median over the rounds of the first's CPU time per unit divided by the second's; `None` without a
+    /// whole round.
     pub(crate) fn cpu_ratio(&self) -> Option<f64> {
         median(self.rounds.iter().filter_map(Round::cpu_ratio).collect())
     }

@@ -3,6 +3,7 @@
 //! What goes out is made of the lines in their JSON form, on a thread of its own. While the collector does
 //! not take them they wait in a bounded queue; what does not fit is dropped and counted.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
@@ -33,6 +34,11 @@ const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Longest such pause.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+thread_local! {
+    /// Whether this thread posts lines.
+    static EXPORTS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The running export.
 #[derive(Clone, Debug)]
@@ -70,6 +76,12 @@ impl Export {
         })
     }
 
+    /// Whether this thread posts lines. What is said on it, by the HTTP client for one, is not exported: each
+    /// post would bring about the next.
+    pub(super) fn is_exporting() -> bool {
+        EXPORTS.get()
+    }
+
     /// Leaves a line in its JSON form, or drops and counts it. Never waits.
     pub(super) fn push(&self, line: &str) {
         self.queue.push(line);
@@ -102,6 +114,7 @@ struct Exporter {
 
 impl Exporter {
     fn run(mut self) {
+        EXPORTS.set(true);
         let mut backoff = BACKOFF;
         let mut due: Option<Instant> = None;
         loop {

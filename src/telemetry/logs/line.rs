@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
+use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -17,6 +18,9 @@ use super::{Format, shown_target};
 
 /// Bytes of a line after which no further field is added.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// The beginning of the fields by which a bridged event says where it comes from.
+const BRIDGED: &str = "log.";
 
 thread_local! {
     /// The memory in which each thread makes its lines.
@@ -45,7 +49,9 @@ impl LineLayer {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         out.clear();
-        let metadata = event.metadata();
+        // An event that was bridged from `log` says in fields of its own where it comes from.
+        let bridged = event.normalized_metadata();
+        let metadata = bridged.as_ref().unwrap_or_else(|| event.metadata());
         let mut line = Line::begin(format, out, *metadata.level(), metadata.target());
         event.record(&mut Values(&mut line));
         for span in context.event_scope(event).into_iter().flatten() {
@@ -82,7 +88,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
         let mut out = LINE.take();
         self.write(self.format, &mut out, event, &context);
         self.queue.push(&out);
-        if let Some(export) = &self.export {
+        if let Some(export) = self.export.as_ref().filter(|_| !Export::is_exporting()) {
             if self.format != Format::Json {
                 self.write(Format::Json, &mut out, event, &context);
             }
@@ -221,6 +227,9 @@ impl<'a> Line<'a> {
 
 impl Sink for Line<'_> {
     fn place(&mut self, key: &'static str) -> Option<&mut String> {
+        if key.starts_with(BRIDGED) {
+            return None;
+        }
         let key = unreserved(key);
         let (known, free) = self.keys.split_at_mut(self.count);
         if known.contains(&key) || (self.out.len() > LINE_BYTES_MAX && key != "message") {

@@ -61,6 +61,45 @@ fn json(log: impl FnOnce()) -> (Value, Vec<String>) {
     )
 }
 
+/// Says something as a crate that speaks through `log` does.
+fn record(target: &str, level: log::Level, words: &str) {
+    let words = format_args!("{words}");
+    let mut record = log::Record::builder();
+    record
+        .target(target)
+        .level(level)
+        .module_path(Some(target))
+        .line(Some(7));
+    log::Log::log(&tracing_log::LogTracer::new(), &record.args(words).build());
+}
+
+#[test]
+fn what_is_said_through_log_is_a_line_like_any_other() {
+    let (line, keys) = json(|| record("rustls::client", log::Level::Warn, "an odd \"alert\""));
+    assert_eq!(line["target"], "rustls::client");
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["message"], "an odd \"alert\"");
+    assert_eq!(keys, ["timestamp", "level", "target", "message"]);
+}
+
+#[test]
+fn what_is_said_through_log_is_filtered_by_its_own_target() {
+    let said = || {
+        record("ureq::pool", log::Level::Debug, "pooled");
+        record("rustls::client", log::Level::Debug, "hello");
+        record("rustls::client", log::Level::Error, "farewell");
+    };
+    let shown = |directives: &str| {
+        let lines = lines(Format::Json, directives, said);
+        lines.iter().filter(|line| !line.is_empty()).count()
+    };
+    assert_eq!(shown("debug"), 3);
+    assert_eq!(shown("info"), 1);
+    assert_eq!(shown("info,ureq=debug"), 2);
+    assert_eq!(shown("off,rustls=error"), 1);
+    assert_eq!(shown("info,rustls=off"), 0);
+}
+
 /// The keys as they stand in the text, duplicates included, which a parser would hide.
 fn keys(line: &str) -> Vec<String> {
     struct Keys(Vec<String>);

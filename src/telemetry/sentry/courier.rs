@@ -208,7 +208,8 @@ impl Courier {
         false
     }
 
-    /// Counts a post that was not taken. Says so once in a while, each time if the reporting is to be debugged.
+    /// Counts a post that was not taken, and says so: once in a while, or each time if the reporting is to be
+    /// debugged.
     fn failed(&mut self, cause: &str) {
         self.quotas.fail();
         let is_due = self

@@ -106,6 +106,21 @@ fn a_record_has_all_that_its_line_has() {
 }
 
 #[test]
+fn what_a_failing_export_says_is_written_and_not_exported() {
+    let collector = Collector::start(Mode::Status(503, None));
+    let export = start_at(&collector);
+    // The exporter's own thread complains of each refusal; as a stand-in for it, this thread does.
+    EXPORTS.set(true);
+    log(&export, Format::Json, || warn!("logs were not exported"));
+    EXPORTS.set(false);
+    log(&export, Format::Json, || info!("a player came"));
+    collector.set(Mode::Up);
+    assert!(end(&export, soon()));
+    let bodies = records(&collector);
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+}
+
+#[test]
 fn nothing_is_lost_while_the_collector_is_away_for_a_while() {
     let collector = Collector::start(Mode::Status(503, None));
     let export = start_at(&collector);
