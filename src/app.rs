@@ -40,10 +40,13 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 const FIRST_NEWS_MAX: Duration = Duration::from_secs(5);
 /// How long the control thread may take to end: its workers have nobody left to answer.
 const CONTROL_END_MAX: Duration = Duration::from_secs(1);
-/// How long the last export may take: with the last log lines, 5 s.
+/// How long the control thread's end and the last exports may take together: with the last log lines and
+/// reports, 5 s.
 const FLUSH_MAX: Duration = Duration::from_secs(4);
 /// How long the last log lines and reports may take, which a blocked standard output never writes.
 const LOGS_FLUSH_MAX: Duration = Duration::from_secs(1);
+/// How long each step of the end may take after a second signal: enough where nothing hangs.
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// How long what is left may take to drain once a part of the process has died.
 const DRAIN_OF_THE_REST_MAX: Duration = Duration::from_secs(5);
 
@@ -76,7 +79,11 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         tracing::error!("{failure}");
         reports::failed(failure);
     }
-    let deadline = Instant::now() + LOGS_FLUSH_MAX;
+    let flush_max = match &result {
+        Err(Failure::Interrupted) => AT_ONCE,
+        _ => LOGS_FLUSH_MAX,
+    };
+    let deadline = Instant::now() + flush_max;
     if let Some(reports) = &reports {
         reports.stop(deadline);
     }
@@ -180,7 +187,8 @@ impl Running {
         }
     }
 
-    /// Drains, stops and flushes, in this order. A second signal cuts the drain short.
+    /// Drains, stops and flushes, in this order. A second signal cuts the drain or the flush short. Threads
+    /// that still post something then are left behind, and end with the process.
     fn end(
         self,
         config: &Config,
@@ -218,22 +226,23 @@ impl Running {
         if let Some(report) = drained {
             tracing::info!(finished = report.finished, cut = report.cut, "Drained");
         }
-        if !control.shutdown(Instant::now() + CONTROL_END_MAX) {
-            tracing::warn!("a worker still waits for a session server or DNS; it is left behind");
-        }
-        let flush_max = if interrupted {
-            Duration::from_secs(1)
+        let (control_max, flush_max) = if interrupted {
+            (AT_ONCE, 2 * AT_ONCE)
         } else {
-            FLUSH_MAX
+            (CONTROL_END_MAX, FLUSH_MAX)
         };
         let deadline = Instant::now() + flush_max;
+        if !control.shutdown(Instant::now() + control_max) {
+            tracing::warn!("a worker still waits for a session server or DNS; it is left behind");
+        }
         if let Some(reports) = reports {
             reports.stop(deadline);
         }
-        if telemetry.shutdown(deadline) == telemetry::Flush::Failed {
+        let flushed = interruptible("flush", signals, move || telemetry.shutdown(deadline));
+        if flushed == Some(telemetry::Flush::Failed) {
             tracing::warn!("the last telemetry did not reach the collector");
         }
-        if interrupted {
+        if interrupted || flushed.is_none() {
             result.and(Err(Failure::Interrupted))
         } else {
             result
@@ -241,25 +250,35 @@ impl Running {
     }
 }
 
-/// Drains on a thread of its own, so that a second signal can be heard; `None` if there was one.
+/// Drains; `None` if a second signal cut it short.
 fn drain(shards: Shards, patience: Duration, signals: &Receiver<i32>) -> Option<pool::DrainReport> {
-    let (done, drained) = bounded(1);
+    let deadline = Instant::now() + patience;
+    interruptible("drain", signals, move || shards.drain(deadline))
+}
+
+/// Does one step of the end on a thread of its own, so that a second signal can be heard; `None` if there was
+/// one.
+fn interruptible<T: Send + 'static>(
+    step: &str,
+    signals: &Receiver<i32>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, result) = bounded(1);
     let begin = Instant::now();
-    let deadline = begin + patience;
-    let begun = thread::Builder::new().name("drain".into()).spawn(move || {
+    let begun = thread::Builder::new().name(step.into()).spawn(move || {
         // After a second signal nobody wants to know.
-        let _ = done.send(shards.drain(deadline));
+        let _ = done.send(work());
     });
     if begun.is_err() {
-        tracing::warn!("no thread for the drain: connections are cut");
+        tracing::warn!("no thread for the {step}: it is cut short");
         return None;
     }
     loop {
         select! {
-            recv(drained) -> report => return report.ok(),
+            recv(result) -> result => return result.ok(),
             recv(signals) -> _ => {
                 if begin.elapsed() >= ONE_SIGNAL {
-                    tracing::warn!("a second signal: connections are cut");
+                    tracing::warn!("a second signal: the {step} is cut short");
                     return None;
                 }
             }

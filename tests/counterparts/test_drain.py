@@ -1,6 +1,7 @@
 """SIGTERM: the listener closes, who is in may finish, relays run until the deadline, the exit code is 0."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -80,6 +81,62 @@ def test_a_second_signal_cuts_a_relay_at_once_but_a_burst_is_one_signal():
             assert exactly(client, 10) == b"still here"
             passage.terminate()
             assert passage.wait(5) == 130
+
+
+class Hung:
+    """Whatever is sent to it: it accepts every connection, and never answers."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.asked: set[str] = set()
+        self.held: list[socket.socket] = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.held.append(connection)
+            self.asked.add(connection.recv(200).split(b" ")[1].decode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        for connection in self.held:
+            connection.close()
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_receivers_that_hang_hold_up_no_exit(signals):
+    with Hung() as hung, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone = relay(closed.getsockname()[1], None)
+        config = f"""{gone}
+[otel]
+metrics_endpoint = "http://127.0.0.1:{hung.port}/v1/metrics"
+traces_endpoint = "http://127.0.0.1:{hung.port}/v1/traces"
+logs_endpoint = "http://127.0.0.1:{hung.port}/v1/logs"
+[sentry]
+address = "http://key@127.0.0.1:{hung.port}/1"
+"""
+        with Passage(config) as passage:
+            with passage.connect() as client:
+                client.sendall(LOGIN)
+                assert until_end(client), "the player was not told"
+            paths = {"/v1/metrics", "/v1/traces", "/v1/logs", "/api/1/envelope/"}
+            eventually(lambda: hung.asked == paths, 20, "not every signal has a post under way")
+            passage.terminate()
+            if signals == 2:
+                time.sleep(1)  # until nobody is left, and only the receivers are waited for
+                assert passage.is_alive()
+                passage.terminate()
+            # 5 s are the bound of the exit, 10 s that of a post; a second signal ends the process at once.
+            assert passage.wait(8 if signals == 1 else 3) == (0 if signals == 1 else 130)
 
 
 def test_who_has_not_said_what_it_wants_is_sent_away():
