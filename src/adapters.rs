@@ -4,6 +4,7 @@ pub mod agones;
 pub mod call;
 pub mod dns;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub(crate) mod listing;
 pub mod mojang;

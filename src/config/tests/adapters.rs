@@ -368,7 +368,7 @@ fn health_checks_are_enabled_by_their_table_and_ejection_until_it_is_switched_of
     let text = "[discovery.health]\ntype = \"tcp\"\ninterval = 1\n[discovery.ejection]\nenabled = false";
     let watched = first(text).discovery;
     assert!(
-        matches!(watched.health, Some(health) if health.check == Check::Tcp && health.interval.as_secs() == 1)
+        matches!(&watched.health, Some(health) if health.check == Check::Tcp && health.interval.as_secs() == 1)
     );
     assert_eq!(watched.ejection.share_max, 0);
     let ejection = first("[discovery.ejection]\nfailures = 1\npause = 2\nshare_max = 100")
@@ -428,7 +428,7 @@ fn variables_reach_the_keys_of_every_adapter() {
         panic!("{route:?}")
     };
     assert_eq!(dns.resolvers[1].port(), 54);
-    assert!(matches!(route.discovery.health, Some(health) if health.interval.as_secs() == 9));
+    assert!(matches!(&route.discovery.health, Some(health) if health.interval.as_secs() == 9));
     assert_eq!(route.discovery.actions.len(), 1);
     assert_eq!(
         route

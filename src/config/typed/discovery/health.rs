@@ -5,10 +5,10 @@ use std::time::Duration;
 use passage_shards::ejection::Terms;
 
 use crate::config::section::Section;
-use crate::config::value::{boolean, integer, one_of, seconds, seconds_within};
+use crate::config::value::{boolean, integer, one_of, seconds, seconds_within, word};
 
 /// Active checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Health {
     /// What is tried (`type`).
     pub check: Check,
@@ -22,6 +22,10 @@ pub struct Health {
     pub failures: u32,
     /// Checks under way at the same time (`concurrency`).
     pub concurrency: usize,
+    /// Key of `meta` that takes how many players a target shows (`players_field`).
+    pub players_field: Option<String>,
+    /// Key of `meta` that takes how many players a target shows to be allowed (`max_players_field`).
+    pub max_players_field: Option<String>,
 }
 
 /// What a check tries.
@@ -50,7 +54,21 @@ pub(super) fn read(table: &Section<'_>) -> Option<Health> {
         successes: table.value("successes", integer(1..=100)).unwrap_or(2),
         failures: table.value("failures", integer(1..=100)).unwrap_or(3),
         concurrency: table.value("concurrency", integer(1..=1_024)).unwrap_or(32),
+        players_field: table.value("players_field", word),
+        max_players_field: table.value("max_players_field", word),
     };
+    for (key, field) in [
+        ("players_field", &health.players_field),
+        ("max_players_field", &health.max_players_field),
+    ] {
+        if health.check == Check::Tcp && field.is_some() {
+            table.blame(
+                key,
+                "players, which a TCP connection does not tell",
+                "type = \"status\", or no such key",
+            );
+        }
+    }
     enabled.then_some(health)
 }
 
