@@ -14,6 +14,7 @@ use super::services::{Builder, Key, New, push, site};
 use super::site::Way;
 use crate::adapters::agones::Agones;
 use crate::adapters::dns::Dns;
+use crate::adapters::health::Health;
 use crate::adapters::{Answer, Call, HealthService, Refreshed, TargetFeed, TargetSource};
 use crate::app::Failure;
 use crate::config::{self, DiscoverySource};
@@ -54,7 +55,7 @@ impl Builder {
     ) -> Result<Discovered, Failure> {
         let discovery = &route.discovery;
         let proxy = route.relay.send_proxy_protocol;
-        let checks = discovery.health.map(|health| (health, proxy));
+        let checks = discovery.health.clone().map(|health| (health, proxy));
         match (&discovery.source, checks) {
             (DiscoverySource::Fixed(targets), None) => Ok(written(targets)),
             (DiscoverySource::Fixed(targets), Some(checks)) => {
@@ -63,7 +64,7 @@ impl Builder {
                     address: "the configuration",
                     remote: config::Remote::default(),
                     refresh_interval: NEVER,
-                    checks: Some(checks),
+                    checks: Some(checks.clone()),
                 };
                 let key = Key::Fixed(format!("{targets:?}"), checks);
                 self.feed(key, name, &feed, |_| Arc::new(Written(targets.clone())))
@@ -74,7 +75,7 @@ impl Builder {
                     address: &settings.service.address,
                     remote: settings.service.remote,
                     refresh_interval: settings.refresh_interval,
-                    checks,
+                    checks: checks.clone(),
                 };
                 let key = Key::Http(settings.clone(), checks);
                 Err(not_yet(&format!(
@@ -88,7 +89,7 @@ impl Builder {
                     address: &settings.domain,
                     remote: settings.remote,
                     refresh_interval: settings.refresh_interval,
-                    checks,
+                    checks: checks.clone(),
                 };
                 let key = Key::Dns(settings.clone(), checks);
                 self.feed(key, name, &feed, |_| Arc::new(Dns::new(settings.clone())))
@@ -117,7 +118,7 @@ impl Builder {
                 kind: feed.kind,
                 timeout: feed.remote.timeout,
                 refresh_interval: feed.refresh_interval,
-                health: feed.checks.map(|checks| builder.health(checks)).transpose()?,
+                health: feed.checks.clone().map(|checks| builder.health(checks)),
                 latest: latest.clone(),
             };
             let index = push(&mut builder.services.targets, targets);
@@ -164,8 +165,8 @@ impl Builder {
         Ok(Discovered::for_each_player(known.remote))
     }
 
-    fn health(&self, (settings, _): Checks) -> Result<Arc<dyn HealthService>, Failure> {
-        Err(not_yet(&format!("{settings:?}")))
+    fn health(&self, (settings, proxy_header): Checks) -> Arc<dyn HealthService> {
+        Arc::new(Health::new(settings, proxy_header, self.dialer.clone()))
     }
 }
 
