@@ -143,7 +143,8 @@ pub fn init(
         .with(recorder.map(Recorder::layer));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)?;
     // What other crates say through `log` becomes events too.
-    let bridge = LogTracer::builder().with_max_level(most.as_log()).init();
+    let bridge = LogTracer::builder().with_max_level(most.as_log());
+    let bridge = bridge.ignore_all(SECRETIVE).init();
     bridge.map_err(|_| InitError::Taken)?;
     Ok(LOGS.get_or_init(|| Logs { queue, export }).clone())
 }
@@ -172,6 +173,9 @@ pub(crate) fn loss() -> Loss {
     loss.dropped += queue.loss().dropped;
     loss
 }
+
+/// Modules of other crates that are not heard at any level: they dump requests byte by byte, tokens included.
+const SECRETIVE: [&str; 1] = ["ureq_proto::util"];
 
 /// The crates whose modules are shown, and asked for, as modules of `passage`: how the program is cut into
 /// crates is none of an operator's business.

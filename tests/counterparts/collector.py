@@ -61,7 +61,7 @@ class Collector:
                     collector.refused += 1
                     self.respond(status, b"")
                     return
-                if self.path.endswith("/traces"):
+                if not self.path.endswith("/metrics"):
                     self.respond(200, b"")
                     return
                 if self.headers.get("Content-Encoding") == "gzip":

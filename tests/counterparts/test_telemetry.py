@@ -1,5 +1,6 @@
 """OTLP: the official types decode the export, names are the guide's, and totals are what was done."""
 
+import json
 import time
 
 import pytest
@@ -242,3 +243,26 @@ def test_rate_limited_connections_are_counted():
         assert limited.total() == limited.total(client_ip="127.0.0.77") == 25
         assert_form(limited)
         assert last["passage_status_requests_total"].total() == 5
+
+
+def test_what_libraries_say_is_in_the_log_and_no_token_at_any_level():
+    token, key = "cHJvb2Y6cHJvb2Y=", "a1b2c3d4e5f6a7b8"
+    with Collector() as collector, Target(swallow) as target:
+        endpoints = f"""
+logs_endpoint = "http://127.0.0.1:{collector.port}/v1/logs"
+logs_token = "{token}"
+"""
+        sentry = f'[sentry]\naddress = "http://{key}@127.0.0.1:{collector.port}/1"\n'
+        with Passage(config(collector, target, endpoints + sentry), {"RUST_LOG": "trace"}) as passage:
+            with passage.connect() as client:
+                client.sendall(LOGIN)
+            eventually(lambda: len(collector.requests) > 2, 20, "no exports")
+            passage.terminate()
+            assert passage.wait() == 0
+            lines = passage.lines
+        heard = {line["target"] for line in map(json.loads, lines)}
+        assert any(target.startswith("ureq::") for target in heard), heard
+        # Dumps of bytes show text in columns of sixteen, so that only a piece of it stands in one line.
+        for piece in (token, token[:8], key, key[:8], "uthorization: B"):
+            assert not [line for line in lines if piece in line], piece
+        assert "ureq_proto::util" not in heard

@@ -70,7 +70,7 @@ fn record(target: &str, level: log::Level, words: &str) {
         .level(level)
         .module_path(Some(target))
         .line(Some(7));
-    log::Log::log(&tracing_log::LogTracer::new(), &record.args(words).build());
+    log::Log::log(&LogTracer::new(), &record.args(words).build());
 }
 
 #[test]
