@@ -5,7 +5,7 @@ from mcstatus import JavaServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from passage import eventually
-from player import log_in, log_in_together, needs_node
+from player import HOST, PROTOCOL, log_in, log_in_together, needs_node
 from services import NAMES, PLAYER_ID, Services, messages
 from test_admin import Administered
 
@@ -35,7 +35,7 @@ FAULTS = [
 ]
 
 
-def config(services: Services, other: dict[str, Services] | None = None, more: str = "") -> str:
+def config(services: Services, other: dict[str, Services] | None = None) -> str:
     """All six adapters ask `services`, but for those that `other` names. Every question is asked once."""
     text = ""
     for name in NAMES:
@@ -45,7 +45,7 @@ def config(services: Services, other: dict[str, Services] | None = None, more: s
         if name == "status":
             keys += 'cache_duration = 1\n[status.offline]\ndescription = "offline"\n'
         text += f"{TABLES[name]}\n{keys}"
-    return text + more
+    return text
 
 
 class Routed(Administered):
@@ -111,9 +111,9 @@ def test_a_player_goes_where_the_services_say(services):
 
         [authentication] = services.questions["authentication"]
         assert authentication.client.client_address.hostname == "127.0.0.1"
-        assert authentication.client.server_address.hostname == "play.example.net"
+        assert authentication.client.server_address.hostname == HOST
         assert authentication.client.server_address.port == passage.port
-        assert authentication.client.protocol_version == 767
+        assert authentication.client.protocol_version == PROTOCOL
         assert authentication.player.name == "Alice"
         assert len(authentication.shared_secret) == 16
         assert authentication.encoded_public.startswith(b"\x30"), "a DER sequence"
@@ -128,9 +128,9 @@ def test_a_player_goes_where_the_services_say(services):
 @needs_node
 def test_players_at_the_same_time_are_all_served(services):
     with Routed(config(services)) as passage:
-        for seen in log_in_together(passage.port, 6):
+        for seen in log_in_together(passage.port, [f"Player{index}" for index in range(12)]):
             assert seen.transfer == ("127.0.0.1", 1002), seen
-        eventually(lambda: passage.asked("strategy") == 6)
+        eventually(lambda: passage.asked("strategy") == 12)
         assert passage.errors() == {}
 
 
@@ -212,7 +212,7 @@ def test_words_of_our_own_stand_in_for_a_service_without_any(services, sick, mod
 
 
 def test_a_status_is_asked_for_once_and_shown_to_everybody(services):
-    with Routed(config(services, more="").replace("cache_duration = 1", "cache_duration = 60")) as passage:
+    with Routed(config(services).replace("cache_duration = 1", "cache_duration = 60")) as passage:
         status = JavaServer("127.0.0.1", passage.port, timeout=10).status(version=767)
         assert status.motd.to_plain() == "for 767"
         assert (status.version.name, status.version.protocol) == ("Services", 767)
@@ -235,11 +235,13 @@ def test_a_status_is_asked_for_once_and_shown_to_everybody(services):
 def test_the_last_status_is_shown_while_the_service_is_down(sick, mode, error):
     with Routed(config(sick)) as passage:
         eventually(lambda: description(passage).startswith("for "))
-        sick.answers["status"] = lambda question: messages("status").StatusResponse(
-            status=messages("status").StatusData(
-                version=messages("status").ProtocolVersion(name="new", protocol=1), description="news"
-            )
+        status = messages("status")
+        news = status.StatusData(
+            version=status.ProtocolVersion(name="new", protocol=1),
+            players=status.Players(online=1, max=2),
+            description="news",
         )
+        sick.answers["status"] = lambda question: status.StatusResponse(status=news)
         if mode == "gone":
             sick.stop()
         else:
@@ -256,9 +258,9 @@ def test_the_last_status_is_shown_while_the_service_is_down(sick, mode, error):
 
 
 def test_the_offline_status_is_shown_if_there_has_never_been_another(sick):
-    address = config(sick)
+    text = config(sick)
     sick.stop()
-    with Routed(address) as passage:
+    with Routed(text) as passage:
         assert description(passage) == "offline"
         eventually(lambda: passage.errors().keys() == {("status", "unreachable")})
         sick.start()
