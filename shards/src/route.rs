@@ -175,7 +175,7 @@ pub struct Route {
     pub actions: Vec<Action>,
     /// How one of them is chosen.
     pub strategy: Strategy,
-    /// When targets that cannot be dialled get no players for a while; ignored in transfer mode.
+    /// When targets get no players for a while that relays could not dial; transfers keep away from them, too.
     pub ejection: Terms,
     /// What disconnect messages read.
     pub localization: Localization,

@@ -83,6 +83,9 @@ impl Choosing {
         if targets.len() > TARGETS_MAX {
             return Err(choice_refusal(AskError::Failed));
         }
+        if self.candidates.is_empty() {
+            return Ok(targets.into_iter().map(Candidate::from).collect());
+        }
         let known: HashMap<_, _> = self
             .candidates
             .iter()
