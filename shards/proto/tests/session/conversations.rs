@@ -1,12 +1,14 @@
 //! What each recorded conversation comes to, word by word, and what must be true of it whatever the words.
 
 use passage_proto::fault::Fault;
-use passage_proto::question::AskError;
+use passage_proto::packet::handshake::Handshake;
+use passage_proto::question::{AskError, Target};
 use passage_proto::session::Stage;
+use passage_proto::wire::split_frame;
 
 use crate::recordings::{self, Recording};
 use crate::transcript::Transcript;
-use crate::world::{End, Run};
+use crate::world::{End, Run, target};
 
 #[test]
 fn reads_as_recorded() {
@@ -198,6 +200,46 @@ fn a_relay_replays_what_the_client_sent() {
             replay.ends_with(tail),
             "{name}: nothing after the handshake changes"
         );
+    }
+}
+
+#[test]
+fn a_hand_over_can_be_turned_to_another_target() {
+    let other = |host: &str| {
+        std::sync::Arc::new(Target {
+            identifier: "lobby-2".to_owned(),
+            host: host.to_owned(),
+            ..(*target()).clone()
+        })
+    };
+    for (name, host) in [
+        ("relay_keep", "Mods.Example.net"),
+        ("relay_target", "a-longer-name.internal.example"),
+        ("relay_literal", "fixed.example"),
+    ] {
+        let Recording { world, script, .. } = recordings::named(name);
+        let mut run = Run::new(world.clone());
+        script.iter().for_each(|event| run.happen(event));
+        let mut handoff = run.transcript.handoff.take().unwrap();
+        let before = handoff.replay.clone();
+
+        let endless = run.session.redirect(&mut handoff, other(&"x".repeat(250)));
+        if name == "relay_target" {
+            assert_eq!(endless, Err(Fault::StringTooLong));
+            assert_eq!(
+                (&handoff.replay, &*handoff.target.identifier),
+                (&before, "lobby-1")
+            );
+            assert_eq!(run.session.facts().target.as_ref().unwrap().identifier, "lobby-1");
+        }
+        run.session
+            .redirect(&mut handoff, other("a-longer-name.internal.example"))
+            .unwrap();
+        let told = Handshake::decode(&handoff.replay[split_frame(&handoff.replay, 1_000).unwrap().unwrap()]);
+        assert_eq!(told.unwrap().address, format!("{host}\0FML2\0"), "{name}");
+        assert!(handoff.replay.ends_with(&before[before.len() - 30..]), "{name}");
+        assert_eq!(run.session.facts().target.as_ref().unwrap().identifier, "lobby-2");
+        assert_eq!(handoff.target.identifier, "lobby-2");
     }
 }
 
