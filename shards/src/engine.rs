@@ -46,6 +46,7 @@ pub use self::socket::{Chunk, Event, Next, Notifier, Send, Socket};
 use self::tag::Key;
 pub use self::wake::RemoteWaker;
 use self::wake::Signal;
+use crate::metrics::Durations;
 
 /// Sizes of an engine. The defaults are the measured ones.
 #[derive(Clone, Copy, Debug)]
@@ -211,11 +212,13 @@ impl Engine {
         }
     }
 
-    /// The longest turn since the last call: from the end of one wait to the beginning of the next, and so
-    /// how late the shard may have been for anybody.
-    #[must_use]
-    pub fn take_lag(&self) -> Duration {
-        self.with(|core| std::mem::take(&mut core.lag))
+    /// Shows how long each turn since the last call took: from the end of one wait to the beginning of the
+    /// next, and so how late the shard may have been for anybody.
+    pub fn take_turns(&self, show: impl FnOnce(&Durations)) {
+        self.with(|core| {
+            show(&core.turns);
+            core.turns.clear();
+        });
     }
 
     /// Runs `f` on the core. Whatever it asks for is submitted by the pump.

@@ -13,7 +13,7 @@ mod outlet;
 mod table;
 
 pub use deltas::{ConnectionCounts, ConnectionSet, Deltas, TargetCounts, TargetSet, Totals};
-pub use durations::{ANSWERS, Bounds, Durations, Exemplar, RELAYS};
+pub use durations::{ANSWERS, Bounds, Durations, Exemplar, RELAYS, TURNS};
 pub use labels::{AdapterName, AdapterType, Bound, ConnectionLabels, ERROR_TYPES, RequestType, error_type};
 pub use meter::{HAND_OVER_INTERVAL, Meter};
 pub use outlet::{Options, Outlet, SHARDS_MAX};

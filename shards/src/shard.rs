@@ -408,7 +408,7 @@ impl Shard {
         *seen = stats;
         self.count(|meter| {
             meter.relay_bytes(to_target, to_client);
-            meter.loop_lag(self.engine.take_lag());
+            self.engine.take_turns(|turns| meter.turns(turns));
             meter.queue_depth(self.desk.waiting());
             meter.hand_over();
         });

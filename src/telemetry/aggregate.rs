@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use passage_proto::question::AskError;
 use passage_shards::metrics::{
     ANSWERS, AdapterName, AdapterType, ConnectionSet, Deltas, Durations, Exemplar, RELAYS, RequestType,
-    TargetSet, Totals,
+    TURNS, TargetSet, Totals,
 };
 
 use super::instruments::Instrument;
@@ -155,6 +155,7 @@ struct Shard {
     totals: Totals,
     requests: u64,
     rate_limited: u64,
+    turns: Durations,
     recent: Recent,
 }
 
@@ -376,6 +377,7 @@ impl Shard {
             totals: Totals::default(),
             requests: 0,
             rate_limited: 0,
+            turns: Durations::new(&TURNS),
             recent: Recent::new(now),
         }
     }
@@ -388,6 +390,7 @@ impl Shard {
             .sum::<u64>();
         let (overflow, sets) = deltas.connections();
         self.rate_limited += overflow.rate_limited + sets.map(|(_, counts)| counts.rate_limited).sum::<u64>();
+        self.turns.merge(deltas.turns());
         self.recent.merge(deltas);
     }
 }

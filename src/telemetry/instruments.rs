@@ -3,7 +3,7 @@
 //! Names, units and monotonic flags are chosen so that the names which Prometheus shows are these names: the
 //! collector appends `_total` to monotonic sums and the unit to everything that has one.
 
-use passage_shards::metrics::{ANSWERS, Bounds, RELAYS};
+use passage_shards::metrics::{ANSWERS, Bounds, RELAYS, TURNS};
 
 /// One instrument.
 #[derive(Debug)]
@@ -146,6 +146,8 @@ instruments! {
         "passage_shard_rate_limited_total", "Connection attempts that the rate limiter refused on the shard.";
     SHARD_LOOP_LAG: Kind::Seconds, "s", &[SHARD],
         "passage_shard_loop_lag_seconds", "Longest recent turn of the shard's loop.";
+    SHARD_TURN_DURATION: Kind::Histogram(&TURNS), "s", &[SHARD],
+        "passage_shard_turn_duration_seconds", "How long turns of the shard's loop took.";
     SHARD_QUEUE_DEPTH: Kind::Gauge, "", &[SHARD],
         "passage_shard_queue_depth",
         "Most questions that recently waited for the control thread at a time.";

@@ -23,6 +23,7 @@ use super::tag::{Key, Op, decode};
 use super::timers::{Clock, Wheel};
 use super::wake::Signal;
 use super::{EngineError, Settings, Stats};
+use crate::metrics::{Durations, TURNS};
 
 /// Completions that one turn processes at most, so that tasks get their turn too.
 const TURN_MAX: usize = 1024;
@@ -46,8 +47,8 @@ pub(super) struct Core {
     pub(super) stopping: bool,
     /// The pump sleeps in the executor: who brings work must wake it.
     pub(super) parked: bool,
-    /// The longest turn since somebody asked.
-    pub(super) lag: Duration,
+    /// How long turns took, since somebody asked.
+    pub(super) turns: Durations,
     /// Sockets that found no receive buffer, in order.
     pub(super) starved: VecDeque<Key>,
     batch: Vec<Completion>,
@@ -86,7 +87,7 @@ impl Core {
             stats: Stats::default(),
             stopping: false,
             parked: false,
-            lag: Duration::ZERO,
+            turns: Durations::new(&TURNS),
             starved: VecDeque::new(),
             batch: Vec::new(),
             fired: Vec::new(),
@@ -102,7 +103,7 @@ impl Core {
     pub(super) fn turn(&mut self, wait: Option<Duration>) -> std::io::Result<usize> {
         self.arm_signal();
         self.feed_starved();
-        self.lag = self.lag.max(self.now.elapsed());
+        self.turns.record(self.now.elapsed());
         self.ring.enter(wait)?;
         self.now = Instant::now();
         self.tick = self.clock.tick(self.now);

@@ -1,13 +1,12 @@
 //! What one shard counted since its last hand-over.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use passage_proto::question::AskError;
 use passage_proto::version;
 
-use super::durations::{ANSWERS, Durations, RELAYS};
+use super::durations::{ANSWERS, Durations, RELAYS, TURNS};
 use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, ERROR_TYPES, RequestType};
 use super::table::{Key, NameId, Names, Seed, Table};
 
@@ -37,6 +36,7 @@ pub struct Deltas {
     requests: [Slot; KINDS * TYPES * RESULTS],
     adapters: [Slot; NAMES * TYPES * ERRORS],
     relays: Durations,
+    turns: Durations,
 }
 
 /// Counts of a shard that have no other labels.
@@ -59,8 +59,6 @@ pub struct Totals {
     pub deferred: u64,
     /// Spans of traces for which there was no room on the way to the telemetry thread.
     pub spans_dropped: u64,
-    /// The longest time between two turns of the shard's loop that had work to do.
-    pub loop_lag: Duration,
     /// Most questions that waited for the control thread at a time.
     pub queue_depth: usize,
 }
@@ -122,7 +120,6 @@ impl Totals {
         self.panics += later.panics;
         self.deferred += later.deferred;
         self.spans_dropped += later.spans_dropped;
-        self.loop_lag = self.loop_lag.max(later.loop_lag);
         self.queue_depth = self.queue_depth.max(later.queue_depth);
     }
 }
@@ -148,6 +145,7 @@ impl Deltas {
             requests: [const { None }; KINDS * TYPES * RESULTS],
             adapters: [const { None }; NAMES * TYPES * ERRORS],
             relays: Durations::new(&RELAYS),
+            turns: Durations::new(&TURNS),
         })
     }
 
@@ -218,6 +216,12 @@ impl Deltas {
     #[must_use]
     pub fn relays(&self) -> &Durations {
         &self.relays
+    }
+
+    /// Durations of turns of the shard's loop.
+    #[must_use]
+    pub fn turns(&self) -> &Durations {
+        &self.turns
     }
 
     /// Empties the box and sends it back to its shard. Dropped, where the shard has ended.
@@ -298,6 +302,11 @@ impl Deltas {
         &mut self.relays
     }
 
+    pub(super) fn turn(&mut self) -> &mut Durations {
+        self.dirty = true;
+        &mut self.turns
+    }
+
     fn clear(&mut self) {
         self.dirty = false;
         self.totals = Totals::default();
@@ -308,6 +317,7 @@ impl Deltas {
             durations.clear();
         }
         self.relays.clear();
+        self.turns.clear();
     }
 }
 

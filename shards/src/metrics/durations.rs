@@ -54,6 +54,26 @@ pub const RELAYS: Bounds = [
     86_400 * SECOND,
 ];
 
+/// Bounds for turns of a shard's loop: 10 µs to 1 s. A turn is to be over within 1 ms, which is a bound.
+pub const TURNS: Bounds = [
+    MILLISECOND / 100,
+    MILLISECOND / 40,
+    MILLISECOND / 20,
+    MILLISECOND / 10,
+    MILLISECOND / 4,
+    MILLISECOND / 2,
+    3 * MILLISECOND / 4,
+    MILLISECOND,
+    3 * MILLISECOND / 2,
+    5 * MILLISECOND / 2,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    SECOND,
+];
+
 /// Longest duration that quantiles tell apart, in microseconds: a day. Buckets, sum and extremes know no such
 /// end.
 const QUANTILE_MICROSECONDS_MAX: u64 = 86_400_000_000;
@@ -232,7 +252,8 @@ mod tests {
 
     #[test]
     fn bounds_ascend_and_hold_those_of_the_alerts() {
-        assert!(ANSWERS.is_sorted() && RELAYS.is_sorted());
+        assert!(ANSWERS.is_sorted() && RELAYS.is_sorted() && TURNS.is_sorted());
+        assert!(TURNS.contains(&MILLISECOND) && TURNS.contains(&(100 * MILLISECOND)));
         assert_eq!((ANSWERS[0], ANSWERS[15]), (100_000, 10 * SECOND));
         assert!(ANSWERS.contains(&(50 * MILLISECOND)) && ANSWERS.contains(&(500 * MILLISECOND)));
     }

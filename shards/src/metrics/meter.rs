@@ -5,7 +5,7 @@ use std::time::Duration;
 use passage_proto::question::{AskError, Target};
 
 use super::deltas::Deltas;
-use super::durations::Exemplar;
+use super::durations::{Durations, Exemplar};
 use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, RequestType};
 use super::outlet::Exchange;
 
@@ -149,10 +149,11 @@ impl Meter {
         }
     }
 
-    /// The longest time for which the shard's loop did not come round since the last call.
-    pub fn loop_lag(&mut self, lag: Duration) {
-        if lag > self.deltas.totals.loop_lag {
-            self.deltas.totals_mut().loop_lag = lag;
+    /// How long the turns of the shard's loop took since the last call. Their bounds are
+    /// [`TURNS`](super::TURNS).
+    pub fn turns(&mut self, turns: &Durations) {
+        if !turns.is_empty() {
+            self.deltas.turn().merge(turns);
         }
     }
 
@@ -175,6 +176,7 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
+    use super::super::durations::TURNS;
     use super::super::labels::{AdapterType, ConnectionLabels, RequestType};
     use super::super::outlet::{Options, Outlet};
     use super::*;
@@ -244,7 +246,7 @@ mod tests {
         meter.hand_over();
         meter.relay_bytes(0, 0);
         meter.queue_depth(0);
-        meter.loop_lag(Duration::ZERO);
+        meter.turns(&Durations::new(&TURNS));
         meter.hand_over();
         drop(meter);
         assert!(arrivals.is_empty());
@@ -369,6 +371,8 @@ mod tests {
             priority: 0,
             meta: std::collections::BTreeMap::new(),
         };
+        let mut turn = Durations::new(&TURNS);
+        turn.record(Duration::from_millis(9));
         for round in 1..=5 {
             for ip in 0..round {
                 meter.connection_attempt(&labels(ip));
@@ -379,7 +383,7 @@ mod tests {
                 meter.relay_closed(Duration::from_secs(4));
                 meter.shed(Bound::RsaQueue);
                 meter.panicked();
-                meter.loop_lag(Duration::from_millis(9));
+                meter.turns(&turn);
                 meter.queue_depth(3);
             }
             meter.hand_over();
@@ -407,8 +411,12 @@ mod tests {
                 (n, n)
             );
             assert_eq!(
-                (deltas.totals.loop_lag.as_millis(), deltas.totals.queue_depth),
-                (9, 3)
+                (
+                    deltas.turns().count(),
+                    deltas.turns().max(),
+                    deltas.totals.queue_depth
+                ),
+                (n, Some(Duration::from_millis(9)), 3)
             );
             deltas.give_back();
         }

@@ -153,6 +153,7 @@ impl Aggregate {
             gauge(&i::SHARD_LOOP_LAG, |shard| {
                 Value::Seconds(shard.recent.loop_lag().as_secs_f64())
             }),
+            self.read_turns(reading),
             gauge(&i::SHARD_QUEUE_DEPTH, |shard| {
                 Value::Whole(shard.recent.queue_depth() as u64)
             }),
@@ -171,6 +172,15 @@ impl Aggregate {
             })
         });
         Family::new(&i::SHARD_REQUEST_QUANTILE, points)
+    }
+
+    fn read_turns(&self, reading: Reading) -> Family<'_> {
+        let points = self.shards.iter().map(|(number, shard)| {
+            let shows = self.births.shows(shard, reading);
+            let turns = shows.then_some(&shard.value.turns);
+            (vec![shard_label(*number)], Value::Durations(turns))
+        });
+        Family::new(&i::SHARD_TURN_DURATION, points)
     }
 
     fn read_shard_relays(&self, reading: Reading) -> Family<'_> {

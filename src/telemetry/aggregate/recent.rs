@@ -52,7 +52,7 @@ impl Recent {
             self.current.answers.merge(durations);
         }
         let (now, totals) = (&mut self.current, &deltas.totals);
-        now.loop_lag = now.loop_lag.max(totals.loop_lag);
+        now.loop_lag = now.loop_lag.max(deltas.turns().max().unwrap_or_default());
         now.queue_depth = now.queue_depth.max(totals.queue_depth);
     }
 
@@ -89,7 +89,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use passage_shards::metrics::{AdapterType, Options, Outlet, RequestType};
+    use passage_shards::metrics::{AdapterType, Options, Outlet, RequestType, TURNS};
 
     use super::*;
 
@@ -97,7 +97,9 @@ mod tests {
         let (outlet, arrivals) = Outlet::new(Options::default());
         let mut meter = outlet.meter(0);
         meter.request(RequestType::Status, AdapterType::Fixed, true, took);
-        meter.loop_lag(took);
+        let mut turns = Durations::new(&TURNS);
+        turns.record(took);
+        meter.turns(&turns);
         meter.queue_depth(3);
         drop(meter);
         arrivals.recv().unwrap()

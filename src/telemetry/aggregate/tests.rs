@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, NumberDataPoint};
 use passage_proto::question::Target;
-use passage_shards::metrics::{Bound, ConnectionLabels, Options, Outlet};
+use passage_shards::metrics::{Bound, ConnectionLabels, Options, Outlet, TURNS};
 use prost::Message;
 
 use super::*;
@@ -43,6 +43,7 @@ passage_shard_request_quantile_seconds | gauge, double | 's' | rank shard
 passage_shard_relay_bytes_total | monotonic cumulative sum, int | '' | direction shard
 passage_shard_rate_limited_total | monotonic cumulative sum, int | '' | shard
 passage_shard_loop_lag_seconds | gauge, double | 's' | shard
+passage_shard_turn_duration_seconds | cumulative histogram | 's' | shard
 passage_shard_queue_depth | gauge, int | '' | shard
 passage_shard_shed_total | monotonic cumulative sum, int | '' | bound shard
 passage_shard_panics_total | monotonic cumulative sum, int | '' | shard
@@ -112,7 +113,9 @@ fn full() -> Aggregate {
     meter.relay_closed(Duration::from_secs(90));
     meter.shed(Bound::Logins);
     meter.panicked();
-    meter.loop_lag(Duration::from_millis(3));
+    let mut turns = Durations::new(&TURNS);
+    turns.record(Duration::from_millis(3));
+    meter.turns(&turns);
     meter.queue_depth(4);
     drop(meter);
     let mut aggregate = Aggregate::new(2_000, &[]);
