@@ -2,17 +2,22 @@
 //!
 //! They are made for load as much as for tests: an echo target must not cost more than the proxy before it.
 
+pub mod api_server;
 pub mod collector;
 pub mod echo;
+pub mod http;
 pub mod login;
 pub mod session_server;
 pub mod status;
+pub mod status_page;
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
@@ -37,6 +42,10 @@ pub trait Service: Send + 'static {
     fn accept(&mut self, peer: SocketAddr) -> Self::Connection;
     /// Takes received bytes, appends what is to be sent. `false` closes the connection after that was sent.
     fn receive(&mut self, connection: &mut Self::Connection, bytes: &[u8], output: &mut Vec<u8>) -> bool;
+    /// How long everything is held back before it is sent. Always the same.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// What a double has seen.
@@ -86,6 +95,7 @@ impl Double {
             poll,
             seen: Arc::clone(&seen),
             connections: Slab::new(),
+            held: VecDeque::new(),
         };
         let stopped = Arc::clone(&stop);
         let (report, pinned) = std::sync::mpsc::channel();
@@ -151,8 +161,27 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 struct Peer<C> {
     stream: TcpStream,
     unsent: Vec<u8>,
+    /// Answers that are held back.
+    held: usize,
+    /// Counts connections, because their keys come again.
+    serial: u64,
     closing: bool,
     connection: C,
+}
+
+impl<C> Peer<C> {
+    /// Whether there is nothing left to do.
+    fn is_over(&self) -> bool {
+        self.closing && self.unsent.is_empty() && self.held == 0
+    }
+}
+
+/// An answer that is held back.
+struct Held {
+    due: Instant,
+    key: usize,
+    serial: u64,
+    answer: Vec<u8>,
 }
 
 struct Server<S: Service> {
@@ -161,6 +190,8 @@ struct Server<S: Service> {
     poll: Poll,
     seen: Arc<Seen>,
     connections: Slab<Peer<S::Connection>>,
+    /// In the order in which they are due.
+    held: VecDeque<Held>,
 }
 
 impl<S: Service> Server<S> {
@@ -168,7 +199,9 @@ impl<S: Service> Server<S> {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; READ_BYTES];
         while !stop.load(Ordering::Acquire) {
-            match self.poll.poll(&mut events, None) {
+            let due = self.held.front().map(|held| held.due);
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
             }
@@ -179,6 +212,7 @@ impl<S: Service> Server<S> {
                     Token(key) => self.turn(key, event, &mut buffer),
                 }
             }
+            self.release(Instant::now());
         }
     }
 
@@ -198,10 +232,11 @@ impl<S: Service> Server<S> {
                 entry.insert(Peer {
                     stream,
                     unsent: Vec::new(),
+                    held: 0,
+                    serial: self.seen.accepted.fetch_add(1, Ordering::Relaxed),
                     closing: false,
                     connection,
                 });
-                self.seen.accepted.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -212,9 +247,33 @@ impl<S: Service> Server<S> {
         };
         // Writable alone, with nothing to write, is what every new connection reports first.
         let idle = !event.is_readable() && peer.unsent.is_empty();
-        let open = idle || exchange(&mut self.service, peer, &self.seen, buffer).unwrap_or(false);
+        let mut hold = |peer: &mut Peer<_>, answer, delay| {
+            peer.held += 1;
+            self.held.push_back(Held {
+                due: Instant::now() + delay,
+                key,
+                serial: peer.serial,
+                answer,
+            });
+        };
+        let open = idle || exchange(&mut self.service, peer, &self.seen, buffer, &mut hold).unwrap_or(false);
         if !open {
             self.connections.remove(key);
+        }
+    }
+
+    /// Sends what was held back for long enough.
+    fn release(&mut self, now: Instant) {
+        while let Some(held) = self.held.pop_front_if(|held| held.due <= now) {
+            let peer = self.connections.get_mut(held.key);
+            let Some(peer) = peer.filter(|peer| peer.serial == held.serial) else {
+                continue;
+            };
+            peer.held -= 1;
+            peer.unsent.extend_from_slice(&held.answer);
+            if flush(peer).is_err() || peer.is_over() {
+                self.connections.remove(held.key);
+            }
         }
     }
 }
@@ -225,7 +284,9 @@ fn exchange<S: Service>(
     peer: &mut Peer<S::Connection>,
     seen: &Seen,
     buffer: &mut [u8],
+    hold: &mut impl FnMut(&mut Peer<S::Connection>, Vec<u8>, Duration),
 ) -> io::Result<bool> {
+    let delay = service.delay();
     flush(peer)?;
     while peer.unsent.len() <= UNSENT_BYTES_MAX && !peer.closing {
         let count = match peer.stream.read(buffer) {
@@ -237,13 +298,21 @@ fn exchange<S: Service>(
         };
         seen.bytes.fetch_add(count as u64, Ordering::Relaxed);
         let bytes = buffer.get(..count).unwrap_or_default();
-        peer.closing = !service.receive(&mut peer.connection, bytes, &mut peer.unsent);
+        if delay.is_zero() {
+            peer.closing = !service.receive(&mut peer.connection, bytes, &mut peer.unsent);
+        } else {
+            let mut answer = Vec::new();
+            peer.closing = !service.receive(&mut peer.connection, bytes, &mut answer);
+            if !answer.is_empty() {
+                hold(peer, answer, delay);
+            }
+        }
         flush(peer)?;
         if count < buffer.len() {
             break;
         }
     }
-    Ok(!(peer.closing && peer.unsent.is_empty()))
+    Ok(!peer.is_over())
 }
 
 fn flush<C>(peer: &mut Peer<C>) -> io::Result<()> {

@@ -111,6 +111,9 @@ pub fn json(outcome: &Outcome) -> Value {
         "failed": outcome.tally.failed(),
         "failures": outcome.tally.failures,
         "closed_idle": outcome.tally.closed_idle,
+        "units_per_client": outcome.tally.clients.iter().min().zip(outcome.tally.clients.iter().max()).map(
+            |(least, most)| json!({"least": least, "most": most}),
+        ),
         "elapsed_seconds": outcome.elapsed.as_secs_f64(),
         "per_second": outcome.throughput(),
         "latency_microseconds": latency,

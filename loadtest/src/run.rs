@@ -2,18 +2,18 @@
 //! it; on request peers too, in the same run.
 
 mod config;
+mod contest;
 mod duel;
 mod peer;
 mod process;
+mod turns;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
 use passage_loadtest::double::Double;
-use passage_loadtest::double::collector::Collector;
 use passage_loadtest::double::echo::Echo;
 use passage_loadtest::double::session_server::SessionServer;
 use passage_loadtest::flow::idle::Stage;
@@ -25,7 +25,8 @@ use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
 use serde_json::{Value, json};
 
-use self::config::{LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST, Telemetry};
+use self::config::{Extra, LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST};
+use self::contest::Contest;
 use self::duel::Duel;
 use self::peer::PeerKind;
 use self::process::{Cpus, Process};
@@ -33,8 +34,6 @@ use crate::progress::{Bar, say};
 
 /// Protocol of the clients: 1.21.7, in the middle of what knows transfers.
 const PROTOCOL: i32 = 772;
-/// Seconds between two exports of the metrics where nothing else is configured.
-const METRICS_INTERVAL: u64 = 15;
 /// Descriptors that the server needs besides its connections.
 const SERVER_FILES: usize = 256;
 
@@ -62,10 +61,13 @@ pub(crate) struct RunArgs {
     /// Measure the relay against these too, in alternating rounds
     #[arg(long, value_enum, value_delimiter = ',')]
     peer: Vec<PeerKind>,
-    /// Measure pings with metrics and traces exported against pings without, in alternating rounds
-    #[arg(long)]
-    telemetry: bool,
-    /// Rounds against each peer, and with and without telemetry
+    /// Weigh these against the plain way, in alternating rounds
+    #[arg(long, value_enum, value_delimiter = ',')]
+    weigh: Vec<Contest>,
+    /// Logins in flight where discovery is weighed
+    #[arg(long, default_value_t = 2000)]
+    logins: usize,
+    /// Rounds against each peer, and of whatever is weighed
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=99))]
     rounds: u8,
     /// CPU of the measured server
@@ -166,7 +168,7 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
     };
     for workload in <Workload as clap::ValueEnum>::value_variants() {
         let wanted = if args.only.is_empty() {
-            args.peer.is_empty() && !args.telemetry
+            args.peer.is_empty() && args.weigh.is_empty()
         } else {
             args.only.contains(workload)
         };
@@ -179,8 +181,8 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
             results.duels.push(duel);
         }
     }
-    if args.telemetry {
-        results.duels.push(bench.weigh_telemetry()?);
+    for contest in &args.weigh {
+        results.duels.push(bench.weigh(*contest)?);
     }
     Ok(results)
 }
@@ -234,24 +236,9 @@ impl Bench<'_> {
     }
 
     fn plan(&self, workload: Workload, server: &Process) -> (Work, Pace, usize) {
-        let hello = |host: &str| Hello {
-            protocol: PROTOCOL,
-            host: host.to_owned(),
-            port: server.address.port(),
-        };
-        let status = || Work::Status {
-            hello: hello(STATUS_HOST),
-        };
-        let login = |host: &str, returns| {
-            let secret = Some(SECRET.as_bytes().to_vec());
-            Work::Login(Login {
-                hello: hello(host),
-                secret,
-                returns,
-                until: Until::Transfer,
-                name: ExpectedName::Own,
-            })
-        };
+        let hello = |host: &str| hello(host, server);
+        let status = || self.pings(STATUS_HOST, server);
+        let login = |host: &str, returns| self.logins(host, returns, server);
         let relay = || Work::Relay {
             hello: hello(RELAY_HOST),
             message_bytes: self.args.bytes,
@@ -289,6 +276,22 @@ impl Bench<'_> {
         }
     }
 
+    fn pings(&self, host: &str, server: &Process) -> Work {
+        Work::Status {
+            hello: hello(host, server),
+        }
+    }
+
+    fn logins(&self, host: &str, returns: bool, server: &Process) -> Work {
+        Work::Login(Login {
+            hello: hello(host, server),
+            secret: Some(SECRET.as_bytes().to_vec()),
+            returns,
+            until: Until::Transfer,
+            name: ExpectedName::Own,
+        })
+    }
+
     fn settings(&self, server: &Process, pace: Pace, connections: usize) -> Settings {
         Settings {
             target: server.address,
@@ -307,76 +310,16 @@ impl Bench<'_> {
         }
     }
 
-    fn start_passage(&self, telemetry: Option<Telemetry>) -> io::Result<Process> {
-        let files = PassageFiles::write(self.echo.address(), self.session_server.address(), telemetry)?;
+    fn start_passage(&self, extra: Option<Extra>) -> io::Result<Process> {
+        let files = PassageFiles::write(self.echo.address(), self.session_server.address(), extra)?;
         process::start_passage(&self.passage, files, &self.cpus)
     }
+}
 
-    /// Rounds of the relay, in turn on Passage and on a peer; `None` if the peer is not installed.
-    fn fight(&self, kind: PeerKind) -> io::Result<Option<Duel>> {
-        let Some(peer) = peer::start(kind, self.echo.address(), self.args.relays, &self.cpus)? else {
-            say(&format!(
-                "{kind}: skipped, not installed (Debian package: {})",
-                kind.package()
-            ));
-            return Ok(None);
-        };
-        let passage = self.start_passage(None)?;
-        let names = ["passage".to_owned(), kind.to_string()];
-        self.alternate(names, [&passage, &peer], Workload::Relay)
-            .map(Some)
-    }
-
-    /// Rounds of pings, in turn on a Passage that exports metrics and traces and on one that does not.
-    fn weigh_telemetry(&self) -> io::Result<Duel> {
-        let taken = Collector::default();
-        let collector = Double::start(taken.clone(), self.cpus.load)?;
-        let telemetry = Telemetry {
-            collector: collector.address(),
-            // One export a round, or the interval by default if that is shorter.
-            interval: self.args.duration.as_secs().clamp(1, METRICS_INTERVAL),
-        };
-        let (with, without) = (self.start_passage(Some(telemetry))?, self.start_passage(None)?);
-        let names = ["telemetry".to_owned(), "none".to_owned()];
-        let duel = self.alternate(names, [&with, &without], Workload::Status64)?;
-        let taken = taken.taken();
-        let (metrics, traces) = (
-            taken.metrics.load(Ordering::Relaxed),
-            taken.traces.load(Ordering::Relaxed),
-        );
-        say(&format!(
-            "the collector took {metrics} posts of metrics, one each {} s, and {traces} of traces",
-            telemetry.interval
-        ));
-        if metrics == 0 || traces == 0 {
-            return Err(io::Error::other(
-                "no telemetry came, so that the figures would say nothing; choose a longer --duration",
-            ));
-        }
-        Ok(duel)
-    }
-
-    /// Rounds of one workload, in turn on two servers.
-    fn alternate(&self, names: [String; 2], servers: [&Process; 2], workload: Workload) -> io::Result<Duel> {
-        let [first, second] = servers;
-        let mut duel = Duel::new(names.clone());
-        for round in 1..=self.args.rounds {
-            let half = |server: &Process, name: &str| {
-                let (work, pace, connections) = self.plan(workload, server);
-                let settings = self.settings(server, pace, connections);
-                let title = format!("{name} {round}/{}", self.args.rounds);
-                server.explain(measure(&work, &settings, &mut Bar::new(&title)))
-            };
-            let [name, other] = &names;
-            // Whoever goes first alternates, so that a machine that warms up or slows down favours nobody.
-            if round % 2 == 1 {
-                let outcome = half(first, name)?;
-                duel.add([outcome, half(second, other)?]);
-            } else {
-                let outcome = half(second, other)?;
-                duel.add([half(first, name)?, outcome]);
-            }
-        }
-        Ok(duel)
+fn hello(host: &str, server: &Process) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        host: host.to_owned(),
+        port: server.address.port(),
     }
 }

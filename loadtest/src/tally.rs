@@ -30,6 +30,9 @@ pub struct Tally {
     pub last: Option<Instant>,
     /// Connections that the server closed while they were meant to be idle.
     pub closed_idle: u64,
+    /// Units that each client of a closed loop ended well; one that ends makes room for its successor, which
+    /// is the same client.
+    pub clients: Vec<u64>,
 }
 
 impl Default for Tally {
@@ -48,6 +51,7 @@ impl Tally {
             latency: empty_histogram(),
             last: None,
             closed_idle: 0,
+            clients: Vec::new(),
         }
     }
 
@@ -58,6 +62,27 @@ impl Tally {
         let nanoseconds = now.saturating_duration_since(start).as_nanos();
         self.latency
             .saturating_record(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    }
+
+    /// Client number `client` begins its first unit, or another one.
+    pub fn admit(&mut self, client: usize) {
+        self.clients.resize(self.clients.len().max(client + 1), 0);
+    }
+
+    /// Counts a unit of client number `client`.
+    pub fn credit(&mut self, client: usize) {
+        if let Some(units) = self.clients.get_mut(client) {
+            *units += 1;
+        }
+    }
+
+    /// Begins to count anew, with the same clients.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Self {
+            clients: vec![0; self.clients.len()],
+            ..Self::new()
+        }
     }
 
     /// Counts a failure.
@@ -87,6 +112,7 @@ impl Tally {
     pub fn merge(&mut self, other: Self) {
         self.completed += other.completed;
         self.closed_idle += other.closed_idle;
+        self.clients.extend(other.clients);
         self.last = self.last.max(other.last);
         // Both histograms have the same bounds, so adding cannot fail.
         let _ = self.latency.add(&other.latency);
@@ -122,11 +148,16 @@ mod tests {
         for thread in 1..=3u64 {
             let mut tally = Tally::new();
             tally.complete(start, start + Duration::from_millis(thread));
+            tally.admit(0);
+            tally.credit(0);
+            tally.admit(1);
             tally.fail(Failure::new(Kind::Reset, format!("thread {thread}")));
             sum.merge(tally);
         }
         assert_eq!((sum.completed, sum.failed(), sum.latency.len()), (3, 3, 3));
         assert_eq!(sum.failures[&Kind::Reset].first, "thread 1");
+        assert_eq!(sum.clients, [1, 0].repeat(3));
+        assert_eq!(sum.renewed().clients, [0; 6]);
         let median = sum.quantile(0.5).as_secs_f64();
         assert!((0.00199..0.00201).contains(&median), "{median}");
     }

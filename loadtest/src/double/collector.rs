@@ -5,13 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Service;
+use super::http::Requests;
 
-/// A request head longer than this is not one that an exporter sends.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
-
-const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
-
-const REFUSED: &[u8] = b"HTTP/1.1 411 Length Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
 
 /// The double. Its clones share what they have taken.
 #[derive(Clone, Debug, Default)]
@@ -45,96 +41,35 @@ impl Collector {
     }
 }
 
-/// Where in a request a connection is.
-#[derive(Debug, Default)]
-pub struct Progress {
-    head: Vec<u8>,
-    /// The first line of the request whose body comes, and how many bytes of it are left.
-    body: Option<(String, usize)>,
-}
-
 impl Service for Collector {
-    type Connection = Progress;
+    type Connection = Requests;
 
-    fn accept(&mut self, _peer: SocketAddr) -> Progress {
-        Progress::default()
+    fn accept(&mut self, _peer: SocketAddr) -> Requests {
+        Requests::default()
     }
 
-    fn receive(&mut self, progress: &mut Progress, mut bytes: &[u8], output: &mut Vec<u8>) -> bool {
-        loop {
-            if let Some((line, left)) = &mut progress.body {
-                let step = bytes.len().min(*left);
-                bytes = bytes.get(step..).unwrap_or_default();
-                *left -= step;
-                if *left > 0 {
-                    return true;
-                }
-                self.take(line);
-                output.extend_from_slice(TAKEN);
-                progress.body = None;
-            }
-            let before = progress.head.len();
-            progress.head.extend_from_slice(bytes);
-            let Some(end) = progress.head.windows(4).position(|window| window == b"\r\n\r\n") else {
-                return progress.head.len() <= HEAD_BYTES_MAX;
-            };
-            bytes = bytes.get(end + 4 - before..).unwrap_or_default();
-            let head = String::from_utf8_lossy(progress.head.get(..end).unwrap_or_default()).into_owned();
-            progress.head.clear();
-            let Some(length) = content_length(&head) else {
-                output.extend_from_slice(REFUSED);
-                return false;
-            };
-            progress.body = Some((head.lines().next().unwrap_or_default().to_owned(), length));
-        }
+    fn receive(&mut self, requests: &mut Requests, bytes: &[u8], output: &mut Vec<u8>) -> bool {
+        requests.receive(bytes, output, |line| {
+            self.take(line);
+            TAKEN.to_owned()
+        })
     }
-}
-
-fn content_length(head: &str) -> Option<usize> {
-    head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_length = name.eq_ignore_ascii_case("content-length");
-        is_length.then(|| value.trim().parse().ok())?
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const POSTS: &str = "POST /v1/metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nabcde\
-                         POST /v1/traces HTTP/1.1\r\ncontent-length:0\r\n\r\n\
-                         POST /v1/metrics HTTP/1.1\r\nX: y\r\nContent-length: 3\r\n\r\n\r\n\r";
-
     #[test]
-    fn takes_every_post_however_it_is_cut() {
-        for size in 1..=POSTS.len() {
-            let mut collector = Collector::default();
-            let (mut progress, mut output) = (Progress::default(), Vec::new());
-            for piece in POSTS.as_bytes().chunks(size) {
-                assert!(collector.receive(&mut progress, piece, &mut output));
-            }
-            let taken = collector.taken();
-            let counts = [&taken.metrics, &taken.traces, &taken.others];
-            assert_eq!(
-                counts.map(|count| count.load(Ordering::Relaxed)),
-                [2, 1, 0],
-                "{size}"
-            );
-            assert_eq!(output, TAKEN.repeat(3));
-        }
-    }
-
-    #[test]
-    fn refuses_what_has_no_length_or_no_end() {
+    fn counts_posts_by_what_they_are_of() {
         let mut collector = Collector::default();
-        let mut refused = |request: &[u8]| {
-            let mut output = Vec::new();
-            !collector.receive(&mut Progress::default(), request, &mut output)
-        };
-        assert!(refused(
-            b"POST /v1/metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ));
-        assert!(refused(&[b'x'; HEAD_BYTES_MAX + 1]));
+        let mut output = Vec::new();
+        let post = |path| format!("POST {path} HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
+        let posts = ["/v1/metrics", "/v1/traces", "/v1/metrics", "/v1/logs"].map(post);
+        assert!(collector.receive(&mut Requests::default(), posts.concat().as_bytes(), &mut output));
+        let taken = collector.taken();
+        let counts = [&taken.metrics, &taken.traces, &taken.others];
+        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1, 1]);
+        assert_eq!(output, TAKEN.repeat(4).into_bytes());
     }
 }

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::Service;
-
-/// A request head longer than this is not one that a Minecraft server sends.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
+use super::http::{Requests, respond};
 
 /// The double. Its clones share who has joined.
 #[derive(Clone, Debug, Default)]
@@ -84,43 +82,29 @@ pub fn player_id(name: &str) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-fn respond(status: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
-}
-
 impl Service for SessionServer {
-    type Connection = Vec<u8>;
+    type Connection = Requests;
 
-    fn accept(&mut self, _peer: SocketAddr) -> Vec<u8> {
-        Vec::new()
+    fn accept(&mut self, _peer: SocketAddr) -> Requests {
+        Requests::default()
     }
 
-    fn receive(&mut self, head: &mut Vec<u8>, bytes: &[u8], output: &mut Vec<u8>) -> bool {
-        head.extend_from_slice(bytes);
-        while let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-            let request = String::from_utf8_lossy(&head[..end]).into_owned();
-            head.drain(..end + 4);
-            output.extend_from_slice(
-                self.respond(request.lines().next().unwrap_or_default())
-                    .as_bytes(),
-            );
-        }
-        head.len() <= HEAD_BYTES_MAX
+    fn receive(&mut self, requests: &mut Requests, bytes: &[u8], output: &mut Vec<u8>) -> bool {
+        requests.receive(bytes, output, |line| self.respond(line))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SessionServer;
+    use super::{Requests, SessionServer};
     use crate::double::Service;
 
     fn answer(server: &mut SessionServer, request: &str) -> String {
         let mut output = Vec::new();
-        let mut head = Vec::new();
+        let mut requests = Requests::default();
         // Byte by byte: a head may come in any pieces.
         for byte in request.as_bytes() {
-            assert!(server.receive(&mut head, &[*byte], &mut output));
+            assert!(server.receive(&mut requests, &[*byte], &mut output));
         }
         String::from_utf8(output).expect("text")
     }
@@ -148,6 +132,5 @@ mod tests {
         assert!(answer(&mut server, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
         let nobody = "GET /session/minecraft/hasJoined?username=Alice HTTP/1.1\r\n\r\n";
         assert!(answer(&mut server, nobody).starts_with("HTTP/1.1 400"));
-        assert!(!server.receive(&mut Vec::new(), &[b'x'; 9000], &mut Vec::new()));
     }
 }

@@ -101,7 +101,7 @@ impl<F: Flow> Churn<'_, F> {
             }
             if phase >= Phase::Measuring && !measuring {
                 measuring = true;
-                self.tally = Tally::new();
+                self.tally = self.tally.renewed();
                 self.begun = 0;
             }
             self.launch(phase);
@@ -161,8 +161,10 @@ impl<F: Flow> Churn<'_, F> {
             let conversation = flow.begin(source, output);
             Flight { conversation, start }
         });
-        if let Err(error) = opened {
-            self.fail(Failure::socket(&error, "connecting"));
+        match opened {
+            Ok(key) if matches!(self.supply, Supply::Closed(_)) => self.tally.admit(key),
+            Ok(_) => {}
+            Err(error) => self.fail(Failure::socket(&error, "connecting")),
         }
     }
 
@@ -207,6 +209,7 @@ impl<F: Flow> Churn<'_, F> {
                     return;
                 };
                 self.tally.complete(flight.start, Instant::now());
+                self.tally.credit(key);
                 self.signals.progress.fetch_add(1, Ordering::Relaxed);
             }
             Err(failure) => {

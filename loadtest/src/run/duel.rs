@@ -3,7 +3,10 @@
 use comfy_table::{CellAlignment, Table, presets};
 use passage_loadtest::measure::Outcome;
 use passage_loadtest::report;
+use passage_loadtest::tally::Tally;
 use serde_json::{Value, json};
+
+use super::turns::Turns;
 
 /// All rounds of two contestants.
 #[derive(Debug)]
@@ -15,8 +18,18 @@ pub(crate) struct Duel {
 /// One round: both did the same work.
 #[derive(Debug)]
 struct Round {
-    first: Outcome,
-    second: Outcome,
+    first: Half,
+    second: Half,
+}
+
+/// What one of them did in a round.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) outcome: Outcome,
+    /// The turns of its loop, if they are known.
+    pub(super) turns: Option<Turns>,
+    /// How often it asked somebody else for what it served, if it is known.
+    pub(super) calls: Option<u64>,
 }
 
 impl Duel {
@@ -29,7 +42,7 @@ impl Duel {
     }
 
     /// One more round, in the order of the names.
-    pub(super) fn add(&mut self, [first, second]: [Outcome; 2]) {
+    pub(super) fn add(&mut self, [first, second]: [Half; 2]) {
         self.rounds.push(Round { first, second });
     }
 
@@ -48,7 +61,28 @@ impl Duel {
     pub(crate) fn is_failed(&self) -> bool {
         self.rounds
             .iter()
-            .any(|round| round.first.is_failed() || round.second.is_failed())
+            .any(|round| round.first.outcome.is_failed() || round.second.outcome.is_failed())
+    }
+
+    /// Units that each of both completed in all rounds.
+    pub(super) fn completed(&self) -> [u64; 2] {
+        self.halves()
+            .map(|halves| halves.iter().map(|half| half.outcome.tally.completed).sum())
+    }
+
+    /// How often each of both asked somebody else in all rounds, where that is known.
+    pub(super) fn calls(&self) -> [Option<u64>; 2] {
+        self.halves()
+            .map(|halves| halves.iter().map(|half| half.calls).sum())
+    }
+
+    /// All rounds of each.
+    fn halves(&self) -> [Vec<&Half>; 2] {
+        let rounds = || self.rounds.iter();
+        [
+            rounds().map(|round| &round.first).collect(),
+            rounds().map(|round| &round.second).collect(),
+        ]
     }
 
     /// A table with one row a round.
@@ -59,7 +93,7 @@ impl Duel {
         let unit = self
             .rounds
             .first()
-            .map_or("unit", |round| round.first.work.unit());
+            .map_or("unit", |round| round.first.outcome.work.unit());
         table.set_header(vec![
             "round".to_owned(),
             format!("{first} CPU/{unit}"),
@@ -77,12 +111,16 @@ impl Duel {
         for column in table.column_iter_mut() {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        format!(
+        let mut text = format!(
             "{table}\n{first} to {second}, medians of {} rounds: CPU per {unit} {}, {unit}s per second {}",
             self.rounds.len(),
             ratio(self.cpu_ratio()),
             ratio(self.throughput_ratio()),
-        )
+        );
+        for (name, halves) in self.names.iter().zip(self.halves()) {
+            text += &format!("\n{name}: {}", summary(&halves, unit));
+        }
+        text
     }
 
     /// Everything that is known.
@@ -94,8 +132,8 @@ impl Duel {
                 json!({
                     "cpu_ratio": round.cpu_ratio(),
                     "throughput_ratio": round.throughput_ratio(),
-                    "first": report::json(&round.first),
-                    "second": report::json(&round.second),
+                    "first": round.first.json(),
+                    "second": round.second.json(),
                 })
             })
             .collect();
@@ -111,9 +149,18 @@ impl Duel {
     pub(crate) fn failures(&self) -> Vec<String> {
         let rounds = self.rounds.iter();
         rounds
-            .flat_map(|round| [report::failures(&round.first), report::failures(&round.second)])
+            .flat_map(|round| [&round.first, &round.second].map(|half| report::failures(&half.outcome)))
             .flatten()
             .collect()
+    }
+}
+
+impl Half {
+    fn json(&self) -> Value {
+        let mut value = report::json(&self.outcome);
+        value["turns"] = json!(self.turns.as_ref().map(Turns::json));
+        value["upstream_calls"] = json!(self.calls);
+        value
     }
 }
 
@@ -123,20 +170,20 @@ impl Round {
     }
 
     fn throughput_ratio(&self) -> Option<f64> {
-        let (first, second) = (self.first.throughput(), self.second.throughput());
+        let (first, second) = (self.first.outcome.throughput(), self.second.outcome.throughput());
         (second > 0.0).then(|| first / second)
     }
 
     fn row(&self, number: usize) -> Vec<String> {
         let time = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} µs"));
-        let tail = |outcome: &Outcome| format!("{:.1} ms", outcome.tally.quantile(0.999).as_secs_f64() * 1e3);
+        let tail = |half: &Half| milliseconds(&half.outcome.tally, 0.999);
         vec![
             number.to_string(),
             time(cpu(&self.first)),
             time(cpu(&self.second)),
             ratio(self.cpu_ratio()),
-            format!("{:.0}", self.first.throughput()),
-            format!("{:.0}", self.second.throughput()),
+            format!("{:.0}", self.first.outcome.throughput()),
+            format!("{:.0}", self.second.outcome.throughput()),
             ratio(self.throughput_ratio()),
             tail(&self.first),
             tail(&self.second),
@@ -148,8 +195,38 @@ fn ratio(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.3}"))
 }
 
-fn cpu(outcome: &Outcome) -> Option<f64> {
-    outcome
+/// All rounds of one contestant, in a line.
+fn summary(halves: &[&Half], unit: &str) -> String {
+    let mut all = Tally::new();
+    for half in halves {
+        all.merge(half.outcome.tally.clone());
+    }
+    let mut text = format!(
+        "{} {unit}s, p50 {}, p99 {}, longest {}",
+        all.completed,
+        milliseconds(&all, 0.5),
+        milliseconds(&all, 0.99),
+        milliseconds(&all, 1.0),
+    );
+    if let Some((least, most)) = all.clients.iter().min().zip(all.clients.iter().max()) {
+        text += &format!("; each client {least} to {most} a round");
+    }
+    let turns = halves.iter().filter_map(|half| half.turns.as_ref());
+    if let Some(turns) = turns.cloned().reduce(|one, other| one.and(&other)) {
+        text += &format!("; {turns}");
+    }
+    if let Some(calls) = halves.iter().map(|half| half.calls).sum::<Option<u64>>() {
+        text += &format!("; {calls} upstream calls, one a refresh");
+    }
+    text
+}
+
+fn milliseconds(tally: &Tally, share: f64) -> String {
+    format!("{:.1} ms", tally.quantile(share).as_secs_f64() * 1e3)
+}
+
+fn cpu(half: &Half) -> Option<f64> {
+    half.outcome
         .server
         .as_ref()
         .and_then(|usage| usage.cpu_microseconds_per_unit)

@@ -93,6 +93,8 @@ pub(super) struct Process {
     child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
+    /// Where it serves its metrics, if it does.
+    pub(super) admin: Option<SocketAddr>,
     complaints: Option<JoinHandle<String>>,
     /// What it reads from, kept as long as it runs.
     _files: Vec<PassageFiles>,
@@ -108,6 +110,7 @@ pub(super) fn start_passage(passage: &Path, files: PassageFiles, cpus: &Cpus) ->
         .arg("--config")
         .arg(files.path());
     let mut process = start("passage", command, files.address, cpus)?;
+    process.admin = files.admin;
     process._files.push(files);
     Ok(process)
 }
@@ -158,6 +161,7 @@ pub(super) fn start(
         name: name.to_owned(),
         child,
         address,
+        admin: None,
         complaints,
         _files: Vec::new(),
     };
