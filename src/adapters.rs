@@ -58,6 +58,17 @@ pub trait AuthenticationService: Send + Sync {
     }
 }
 
+/// Can be reached without being asked anything that has an effect on anybody: for services whose every question is about
+/// a player.
+pub trait Reachable: Send + Sync {
+    /// Whether the service is there, and would answer a question.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, at the call's deadline at the latest.
+    fn reach(&self, call: Call) -> Answer<'_, Result<(), AskError>>;
+}
+
 /// Gives statuses.
 pub trait StatusService: Send + Sync {
     /// A status for clients like this one.

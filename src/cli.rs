@@ -2,6 +2,7 @@
 //! `passage top`.
 
 mod check;
+mod inquiry;
 mod ping;
 mod route;
 pub(crate) mod top;
@@ -14,6 +15,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::app;
+
+/// `EX_UNAVAILABLE` of sysexits.h: a service that is needed does not answer.
+const UNAVAILABLE: u8 = 69;
 
 /// The front door of a Minecraft: Java Edition network.
 #[derive(Debug, Parser)]
@@ -32,14 +36,29 @@ enum Command {
     /// Accept players (the default).
     Run,
     /// Look for everything that is wrong with the configuration, and say what it does.
-    Check,
-    /// Show, step by step, what a client gets that uses a host name.
+    Check {
+        /// Ask every service of the adapters once, too, with nothing that has an effect: no player is made up,
+        /// nothing is allocated. Exit code 69 if one of them does not answer as it should.
+        #[arg(long)]
+        adapters: bool,
+    },
+    /// Show, step by step, what a client gets that uses a host name. Asks the services of the adapters as they
+    /// are asked for a player, but authenticates nobody and allocates nothing.
     Route {
         /// The host name that the player types.
         host: String,
         /// The client's protocol version; the newest known one if not given.
         #[arg(long, value_name = "NUMBER")]
         protocol: Option<i32>,
+        /// The player's name.
+        #[arg(long, value_name = "NAME", default_value = "Player")]
+        name: String,
+        /// The player's UUID; the one of an offline-mode server if not given.
+        #[arg(long, value_name = "UUID")]
+        id: Option<uuid::Uuid>,
+        /// Ask no service: show only what the configuration itself says.
+        #[arg(long)]
+        offline: bool,
     },
     /// Ask a server for its status, as the server list does. Exit code 0 means that it answered.
     Ping {
@@ -74,8 +93,23 @@ pub fn main() -> ExitCode {
     let config = config.as_deref();
     let result = match command.unwrap_or(Command::Run) {
         Command::Run => app::run(config).map_err(Ending::from),
-        Command::Check => check(config),
-        Command::Route { host, protocol } => route(config, &host, protocol),
+        Command::Check { adapters } => check(config, adapters),
+        Command::Route {
+            host,
+            protocol,
+            name,
+            id,
+            offline,
+        } => route(
+            config,
+            &route::Options {
+                host,
+                protocol,
+                name,
+                id,
+                is_offline: offline,
+            },
+        ),
         Command::Ping {
             server,
             timeout,
@@ -111,12 +145,23 @@ struct Ending {
     failure: String,
 }
 
-fn check(config: Option<&Path>) -> Result<(), Ending> {
-    print(&check::report(config).map_err(Ending::from)?)
+fn check(config: Option<&Path>, adapters: bool) -> Result<(), Ending> {
+    let checked = check::report(config, adapters).map_err(Ending::from)?;
+    print(&checked.text)?;
+    if checked.missing == 0 {
+        return Ok(());
+    }
+    Err(Ending {
+        code: UNAVAILABLE,
+        failure: format!(
+            "{} of {} services do not answer as they should",
+            checked.missing, checked.services
+        ),
+    })
 }
 
-fn route(config: Option<&Path>, host: &str, protocol: Option<i32>) -> Result<(), Ending> {
-    print(&route::report(config, host, protocol).map_err(Ending::from)?)
+fn route(config: Option<&Path>, options: &route::Options) -> Result<(), Ending> {
+    print(&route::report(config, options).map_err(Ending::from)?)
 }
 
 fn ping(server: &str, timeout: Duration, protocol: Option<i32>) -> Result<(), Ending> {

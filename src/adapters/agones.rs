@@ -23,7 +23,7 @@ use self::allocation::Allocation;
 use self::cluster::Access;
 use self::pauses::Pauses;
 use super::call::{Caller, Repeat};
-use super::{Answer, Call, DiscoveryService};
+use super::{Answer, Call, DiscoveryService, Reachable};
 use crate::config;
 
 /// Allocates game servers.
@@ -75,6 +75,13 @@ impl Agones {
                 _ => return Ok(None),
             }
         }
+    }
+}
+
+impl Reachable for Agones {
+    fn reach(&self, call: Call) -> Answer<'_, Result<(), AskError>> {
+        let ask = |_attempt| self.access.may_allocate();
+        Box::pin(self.caller.call(call, Repeat::Safe, ask))
     }
 }
 

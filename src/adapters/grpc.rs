@@ -36,8 +36,8 @@ use tonic::{Request, Response, Status};
 
 pub use self::connection::{Connection, Connections, UnusableService};
 pub use self::localization::Localization;
-use super::Call;
 use super::call::{Caller, Failure, Policy, Repeat};
+use super::{Answer, Call, Reachable};
 
 /// Longest question that is sent, in bytes: what servers accept unless they are told otherwise.
 const QUESTION_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -87,6 +87,13 @@ impl Service {
             }
         };
         self.caller.call(call, repeat, attempt).await
+    }
+}
+
+impl Reachable for Service {
+    fn reach(&self, call: Call) -> Answer<'_, Result<(), AskError>> {
+        let connect = |_attempt| self.connection.try_out();
+        Box::pin(self.caller.call(call, Repeat::Safe, connect))
     }
 }
 

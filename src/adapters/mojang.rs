@@ -13,7 +13,7 @@ use ureq::http::{Request, StatusCode};
 
 use super::call::{Attempt, Caller, Failure, Repeat};
 use super::web::{Page, Web};
-use super::{Answer, AuthenticationService, Call, refusal_with};
+use super::{Answer, AuthenticationService, Call, Reachable, refusal_with};
 use crate::config;
 use crate::tls::Trust;
 
@@ -95,6 +95,24 @@ impl Mojang {
             uri += &format!("&ip={}", query.client.address.ip().to_canonical());
         }
         uri.parse()
+    }
+}
+
+impl Reachable for Mojang {
+    /// Asks for the base address. Whatever is answered, somebody is there.
+    fn reach(&self, call: Call) -> Answer<'_, Result<(), AskError>> {
+        let base = self.address.strip_suffix(PATH).unwrap_or(&self.address);
+        Box::pin(self.caller.call(call, Repeat::Safe, move |attempt| async move {
+            let mut request = Request::new(());
+            *request.uri_mut() = base
+                .parse()
+                .map_err(|error| Failure::lasting(AskError::Failed, error))?;
+            let page = self.web.send(&attempt, request, ANSWER_BYTES_MAX).await?;
+            if page.status.is_server_error() {
+                return Err(page.unexpected());
+            }
+            Ok(())
+        }))
     }
 }
 

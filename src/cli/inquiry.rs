@@ -36,6 +36,26 @@ pub(super) struct Heard<T> {
     pub(super) problem: Option<String>,
 }
 
+impl<T> Heard<T> {
+    /// What was known without asking.
+    pub(super) fn at_once(answer: T) -> Self {
+        Self {
+            answer,
+            took: Duration::ZERO,
+            problem: None,
+        }
+    }
+
+    /// The same about another answer.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Heard<U> {
+        Heard {
+            answer: change(self.answer),
+            took: self.took,
+            problem: self.problem,
+        }
+    }
+}
+
 impl Inquiry {
     /// Starts nothing but the runtime.
     pub(super) fn begin() -> io::Result<Self> {

@@ -120,7 +120,9 @@ fn route_shows_refusals() {
 
 #[test]
 fn check_says_what_a_configuration_does() {
-    let text = with_config(CONFIG, check::report).unwrap();
+    let text = with_config(CONFIG, |config| check::report(config, false))
+        .unwrap()
+        .text;
     for part in [
         ": no problems\n",
         "Listens on 0.0.0.0:25565",
@@ -134,7 +136,8 @@ fn check_says_what_a_configuration_does() {
 
 #[test]
 fn check_says_everything_that_is_wrong_with_exit_code_78() {
-    let failure = with_config("timeout = 0\nadress = 1\n", check::report).unwrap_err();
+    let failure =
+        with_config("timeout = 0\nadress = 1\n", |config| check::report(config, false)).unwrap_err();
     assert_eq!(failure.exit_code(), 78);
     assert!(
         failure

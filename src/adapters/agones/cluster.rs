@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -72,10 +72,49 @@ impl Access {
             "/apis/allocation.agones.dev/v1/namespaces/{}/gameserverallocations",
             server.namespace
         );
+        let body = self.post(&server, path, request.to_owned()).await?;
+        allocation::answer(&body, self.port.as_deref())
+            .map_err(|problem| Failure::lasting(AskError::Failed, problem))
+    }
+
+    /// Asks whether an allocation would be allowed (`SelfSubjectAccessReview`), which allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// That it is not, or what went wrong.
+    pub(super) async fn may_allocate(&self) -> Result<(), Failure> {
+        let server = self.server().await?;
+        let review = serde_json::json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": { "resourceAttributes": {
+                "group": "allocation.agones.dev",
+                "resource": "gameserverallocations",
+                "namespace": server.namespace,
+                "verb": "create",
+            } },
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
+        let body = self.post(&server, path, review.to_string()).await?;
+        let answer: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|error| Failure::lasting(AskError::Failed, error))?;
+        match answer.pointer("/status/allowed") {
+            Some(serde_json::Value::Bool(true)) => Ok(()),
+            _ => Err(refused(
+                StatusCode::FORBIDDEN,
+                &HeaderMap::new(),
+                &[],
+                &server.namespace,
+            )),
+        }
+    }
+
+    /// Sends a request, and reads the answer to one that was accepted.
+    async fn post(&self, server: &Arc<Server>, path: String, body: String) -> Result<Vec<u8>, Failure> {
         let request = Request::post(path)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
-            .body(Body::from(request.as_bytes().to_vec()))
+            .body(Body::from(body.into_bytes()))
             .map_err(|error| Failure::lasting(AskError::Failed, error))?;
         let answer = server.client.send(request).await;
         let (head, body) = answer.map_err(|error| failure(&error))?.into_parts();
@@ -84,11 +123,10 @@ impl Access {
             .map_err(|error| Failure::lasting(AskError::Failed, chain(&error)))?
             .to_bytes();
         if head.status.is_success() {
-            return allocation::answer(&body, self.port.as_deref())
-                .map_err(|problem| Failure::lasting(AskError::Failed, problem));
+            return Ok(body.to_vec());
         }
         if head.status == StatusCode::UNAUTHORIZED {
-            self.forget(&server).await;
+            self.forget(server).await;
         }
         Err(refused(head.status, &head.headers, &body, &server.namespace))
     }

@@ -12,13 +12,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::connect::HttpConnector;
+use passage_proto::question::AskError;
 use tonic::codegen::http::Uri;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 use tower::{Service, ServiceExt as _};
 
-use crate::adapters::call::{Attempt, backoff};
+use crate::adapters::call::{Attempt, Failure, backoff};
 use crate::config;
 use crate::tls::Trust;
 
@@ -125,6 +126,15 @@ impl Connection {
             self.endpoint.connect_with_connector_lazy(connector)
         };
         self.channel.get_or_init(connect).clone()
+    }
+
+    /// Connects once more, and closes the connection again.
+    pub(super) async fn try_out(&self) -> Result<(), Failure> {
+        let endpoint = self.endpoint.clone().connect_timeout(CONNECT_TIMEOUT);
+        match endpoint.connect().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::lasting(AskError::Unreachable, chain(&error))),
+        }
     }
 
     /// A question with what belongs to every one: its deadline, its trace, and the service's token.

@@ -135,9 +135,9 @@ impl Builder {
     ) -> Result<Remote, Failure> {
         let known = self.once(Key::SessionServer(settings.clone()), route, |builder| {
             let service = Arc::new(Mojang::new(settings.clone(), &builder.trust));
-            let index = push(&mut builder.services.authentication, service);
+            let index = push(&mut builder.services.authentication, Arc::clone(&service) as _);
             let url = &settings.url;
-            let way = Way::SessionServer(url.clone());
+            let way = Way::Presence(service, "answers");
             let site = site(
                 AdapterName::Authentication,
                 AdapterType::Mojang,
@@ -159,21 +159,20 @@ impl Builder {
     ) -> Result<Remote, Failure> {
         let known = self.once(Key::Grpc(name, settings.clone()), route, |builder| {
             let connection = builder.connection(settings)?;
-            let service = grpc::Service::new(name, Arc::clone(&connection), settings.remote);
-            let players = Way::Players(connection);
+            let new = || grpc::Service::new(name, Arc::clone(&connection), settings.remote);
+            let service = Arc::new(new());
+            let presence = Way::Presence(Arc::clone(&service) as _, "accepts connections");
             let services = &mut builder.services;
             let (index, way) = match name {
-                AdapterName::Authentication => {
-                    (push(&mut services.authentication, Arc::new(service)), players)
-                }
-                AdapterName::Action => (push(&mut services.actions, Arc::new(service)), players),
-                AdapterName::Strategy => (push(&mut services.strategies, Arc::new(service)), players),
+                AdapterName::Authentication => (push(&mut services.authentication, service as _), presence),
+                AdapterName::Action => (push(&mut services.actions, service), presence),
+                AdapterName::Strategy => (push(&mut services.strategies, service), presence),
                 AdapterName::Discovery => {
-                    let index = push(&mut services.discovery, Arc::new(service));
+                    let index = push(&mut services.discovery, service);
                     (index, Way::Discovery(index))
                 }
                 AdapterName::Localization => {
-                    let words = Arc::new(grpc::Localization::new(service));
+                    let words = Arc::new(grpc::Localization::new(new()));
                     let index = push(&mut services.localization, words);
                     (index, Way::Localization(index))
                 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use passage_shards::metrics::{AdapterName, AdapterType};
 
-use crate::adapters::agones::Agones;
-use crate::adapters::grpc;
+use crate::adapters::Reachable;
 
 /// A service that routes ask.
 #[derive(Debug)]
@@ -30,32 +29,26 @@ pub struct Site {
 /// [`crate::adapters::Services`].
 #[derive(Clone)]
 pub enum Way {
-    /// A session server at this address, whose every question is about a player.
-    SessionServer(String),
     /// A status, which is asked for on nobody's behalf.
     Status(usize),
     /// Targets that are asked for in the background.
     Targets(usize),
     /// Targets that are asked for on behalf of a client, whoever plays there.
     Discovery(usize),
-    /// Game servers, of which none is to be allocated.
-    Agones(Arc<Agones>),
     /// Words for a message.
     Localization(usize),
-    /// A gRPC service whose every question is about a player.
-    Players(Arc<grpc::Connection>),
+    /// Every question is about a player, or allocates something: somebody has to be there, which says so much.
+    Presence(Arc<dyn Reachable>, &'static str),
 }
 
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::SessionServer(_) => "SessionServer",
             Self::Status(_) => "Status",
             Self::Targets(_) => "Targets",
             Self::Discovery(_) => "Discovery",
-            Self::Agones(_) => "Agones",
             Self::Localization(_) => "Localization",
-            Self::Players(_) => "Players",
+            Self::Presence(..) => "Presence",
         })
     }
 }

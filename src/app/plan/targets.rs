@@ -152,7 +152,7 @@ impl Builder {
                 Some(namespace) => format!("Kubernetes, namespace {namespace}"),
                 None => "Kubernetes".to_owned(),
             };
-            let way = Way::Agones(agones);
+            let way = Way::Presence(agones, "would allow an allocation");
             let site = site(
                 AdapterName::Discovery,
                 AdapterType::Agones,
