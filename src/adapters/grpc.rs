@@ -24,7 +24,7 @@ mod outcome;
 mod status;
 mod strategy;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Commands against configurations and servers of the tests' own.
 
+mod adapters;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
@@ -39,12 +41,36 @@ fn with_config<T>(text: &str, then: impl FnOnce(Option<&Path>) -> T) -> T {
     then(Some(file.path()))
 }
 
+fn options(host: &str) -> route::Options {
+    route::Options {
+        host: host.into(),
+        protocol: None,
+        name: "Steve".into(),
+        id: None,
+        is_offline: false,
+    }
+}
+
+/// The report without the time that each step took, and without its first line, which names a file that is
+/// another one every time.
+fn routed_with(text: &str, options: &route::Options) -> String {
+    let report = with_config(text, |config| route::report(config, options).unwrap());
+    let without_time = |line: &str| {
+        let (step, rest) = line.split_at(15);
+        let (time, what) = rest.split_at(12);
+        let time = time.trim();
+        assert!(time.is_empty() || time.ends_with(" ms"), "{line}");
+        format!("{}{what}", step.to_owned() + " ").trim_end().to_owned() + "\n"
+    };
+    report.lines().skip(1).map(without_time).collect()
+}
+
 fn routed(host: &str, protocol: i32) -> String {
-    let report = with_config(CONFIG, |config| {
-        route::report(config, host, Some(protocol)).unwrap()
-    });
-    // The first line names a file that is another one every time.
-    report.split_once('\n').unwrap().1.to_owned()
+    let options = route::Options {
+        protocol: Some(protocol),
+        ..options(host)
+    };
+    routed_with(CONFIG, &options)
 }
 
 #[test]
@@ -68,15 +94,16 @@ fn route_shows_every_step_of_a_transfer() {
     let expected = "\
 host name       \"play.example.net\"
 client          protocol 766, speaks as 1.20.5 does
+player          Steve (5627dd98-e6be-3c21-b8a8-e92344183641)
 route           play.example.net (exact name, 1 of 2)
-ping            answered with \"Example\", as protocol 766
+ping            fixed, \"Example\" as protocol 766
 login           encrypted
-authentication  mojang, asks http://127.0.0.1:9
+authentication  mojang, would ask http://127.0.0.1:9
 cookie          a valid one replaces the authentication
 discovery       fixed, 2 targets
                 second at second.example.net:2, priority 2
                 first at [2001:db8::1]:1, priority 1
-strategy        fixed, chooses first
+strategy        fixed, chooses first at [2001:db8::1]:1
 end             transfer to [2001:db8::1]:1
 ";
     assert_eq!(routed("Play.Example.NET.", 766), expected);
@@ -103,12 +130,12 @@ fn route_shows_refusals() {
         "{old}"
     );
     assert!(
-        old.ends_with("login           refused with disconnect_version\n"),
+        old.contains("login           refused with disconnect_version\nplayer reads    {"),
         "{old}"
     );
     let nowhere = routed("x.example.net", 766);
     assert!(
-        nowhere.ends_with("strategy        refused with disconnect_no_target\n"),
+        nowhere.contains("strategy        fixed, denied: refused with disconnect_no_target\n"),
         "{nowhere}"
     );
     let unknown = routed("example.org", 766);

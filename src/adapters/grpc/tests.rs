@@ -2,7 +2,7 @@
 
 mod answers;
 mod contract;
-mod double;
+pub(crate) mod double;
 mod faults;
 mod freshness;
 #[rustfmt::skip]

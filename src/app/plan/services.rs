@@ -1,6 +1,7 @@
 //! The services that the routes of a configuration ask: each is built once, however many routes name it.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use passage_shards::route::{MetaFilter, Remote};
 use super::site::{Site, Way};
 use super::targets::{Checks, Discovered, Newest};
 use crate::adapters::grpc;
+use crate::adapters::http::HttpStatus;
 use crate::adapters::mojang::Mojang;
 use crate::adapters::ping::Dialer;
 use crate::adapters::target_status::{self, TargetStatus};
@@ -234,7 +236,10 @@ impl Builder {
         targets: &Discovered,
     ) -> Result<(Arc<dyn StatusService>, AdapterType, bool), Failure> {
         Ok(match source {
-            config::StatusSource::Http(_) => return Err(super::targets::not_yet("status of type http")),
+            config::StatusSource::Http(service) => {
+                let service = HttpStatus::new(service, &self.trust).map_err(unusable)?;
+                (Arc::new(service), AdapterType::Http, false)
+            }
             config::StatusSource::Grpc(service) => {
                 let connection = self.connection(service)?;
                 let service = grpc::Service::new(AdapterName::Status, connection, service.remote);
@@ -263,7 +268,7 @@ impl Builder {
 
     fn connection(&mut self, service: &config::Service) -> Result<Arc<grpc::Connection>, Failure> {
         let connection = self.connections.to(service, &self.trust);
-        connection.map_err(|error| Failure::Plan(error.to_string()))
+        connection.map_err(unusable)
     }
 }
 
@@ -283,6 +288,11 @@ pub(super) fn site(
         routes: Vec::new(),
         way,
     }
+}
+
+/// A service whose settings cannot be used, although each of them looks right.
+pub(super) fn unusable(error: impl Display) -> Failure {
+    Failure::Plan(error.to_string())
 }
 
 /// Puts something at the end of a list, and says where that is.

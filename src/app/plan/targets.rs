@@ -10,11 +10,12 @@ use passage_shards::metrics::{AdapterName, AdapterType};
 use passage_shards::route::{self, ProxyVersion};
 use tokio::sync::watch;
 
-use super::services::{Builder, Key, New, push, site};
+use super::services::{Builder, Key, New, push, site, unusable};
 use super::site::Way;
 use crate::adapters::agones::Agones;
 use crate::adapters::dns::Dns;
 use crate::adapters::health::Health;
+use crate::adapters::http::HttpTargets;
 use crate::adapters::{Answer, Call, HealthService, Refreshed, TargetFeed, TargetSource};
 use crate::app::Failure;
 use crate::config::{self, DiscoverySource};
@@ -67,7 +68,7 @@ impl Builder {
                     checks: Some(checks.clone()),
                 };
                 let key = Key::Fixed(format!("{targets:?}"), checks);
-                self.feed(key, name, &feed, |_| Arc::new(Written(targets.clone())))
+                self.feed(key, name, &feed, |_| Ok(Arc::new(Written(targets.clone()))))
             }
             (DiscoverySource::Http(settings), checks) => {
                 let feed = Feed {
@@ -78,10 +79,10 @@ impl Builder {
                     checks: checks.clone(),
                 };
                 let key = Key::Http(settings.clone(), checks);
-                Err(not_yet(&format!(
-                    "discovery of type http ({}, {key:?})",
-                    feed.address
-                )))
+                self.feed(key, name, &feed, |builder| {
+                    let source = HttpTargets::new(settings, &builder.trust).map_err(unusable)?;
+                    Ok(Arc::new(source))
+                })
             }
             (DiscoverySource::Dns(settings), checks) => {
                 let feed = Feed {
@@ -92,7 +93,7 @@ impl Builder {
                     checks: checks.clone(),
                 };
                 let key = Key::Dns(settings.clone(), checks);
-                self.feed(key, name, &feed, |_| Arc::new(Dns::new(settings.clone())))
+                self.feed(key, name, &feed, |_| Ok(Arc::new(Dns::new(settings.clone()))))
             }
             (DiscoverySource::Agones(settings), _) => self.agones(settings, name),
             (DiscoverySource::Grpc(service), _) => {
@@ -107,14 +108,14 @@ impl Builder {
         key: Key,
         route: &Arc<str>,
         feed: &Feed<'_>,
-        source: impl FnOnce(&Self) -> Arc<dyn TargetSource>,
+        source: impl FnOnce(&Self) -> Result<Arc<dyn TargetSource>, Failure>,
     ) -> Result<Discovered, Failure> {
         let known = self.once(key, route, |builder| {
             let id = FeedId::next();
             let latest = watch::Sender::new(Arc::default());
             let targets = TargetFeed {
                 feed: id,
-                source: source(builder),
+                source: source(builder)?,
                 kind: feed.kind,
                 timeout: feed.remote.timeout,
                 refresh_interval: feed.refresh_interval,
@@ -178,11 +179,6 @@ impl Discovered {
             origin: String::new(),
         }
     }
-}
-
-/// Its adapter has not landed.
-pub(super) fn not_yet(what: &str) -> Failure {
-    Failure::Plan(format!("a {what} cannot be built yet"))
 }
 
 /// Targets that stand in the configuration and are not checked.

@@ -96,7 +96,7 @@ impl Default for Double {
 }
 
 /// A running server, which ends with its handle, at once, with all of its connections.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) double: Arc<Double>,
     listener: SocketAddr,
     scheme: &'static str,
@@ -111,6 +111,46 @@ impl Server {
 
     pub(super) fn start_tls(tls: ServerTlsConfig) -> Self {
         Self::start_with(Arc::default(), SocketAddr::from(([127, 0, 0, 1], 0)), Some(tls))
+    }
+
+    /// A network of three lobbies, for tests of whoever asks: the action takes the first one away, the strategy
+    /// chooses the last one, and every message reads "So it is: KEY".
+    pub(crate) fn with_three_lobbies() -> Self {
+        let server = Self::start();
+        let double = &server.double;
+        *double.discovery.lock().unwrap() = Box::new(|_| {
+            let targets = ["lobby-1", "lobby-2", "lobby-3"].map(|name| Target {
+                identifier: name.into(),
+                address: Some(Address {
+                    hostname: format!("{name}.example.net"),
+                    port: 25_565,
+                }),
+                ..Target::default()
+            });
+            Ok(TargetsResponse {
+                targets: targets.into(),
+            })
+        });
+        *double.action.lock().unwrap() = Box::new(|mut question| {
+            question.targets.remove(0);
+            let targets = Targets {
+                targets: question.targets,
+            };
+            Ok(ApplyResponse {
+                reason: Some(apply_response::Reason::Targets(targets)),
+            })
+        });
+        *double.strategy.lock().unwrap() = Box::new(|mut question| {
+            Ok(SelectResponse {
+                target: question.targets.pop(),
+            })
+        });
+        *double.localization.lock().unwrap() = Box::new(|question| {
+            Ok(LocalizationResponse {
+                message: format!("{{\"text\":\"So it is: {}\"}}", question.key),
+            })
+        });
+        server
     }
 
     /// Starts again at the same address, with the same answers.
@@ -152,7 +192,7 @@ impl Server {
         self.listener
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("{}://{}", self.scheme, self.listener)
     }
 }
