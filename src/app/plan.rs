@@ -188,11 +188,11 @@ fn adapters_of(route: &route::Route) -> Vec<(AdapterName, AdapterType)> {
         route::Authentication::Fixed(_) => AdapterType::Fixed,
         route::Authentication::Remote { adapter, .. } => adapter.kind,
     };
-    let mut used = vec![
-        (AdapterName::Status, status),
-        (AdapterName::Authentication, authentication),
-        (AdapterName::Discovery, route.discovery.kind()),
-    ];
+    let mut used = vec![(AdapterName::Status, status)];
+    if route.mode != route::Mode::Relay {
+        used.push((AdapterName::Authentication, authentication));
+    }
+    used.push((AdapterName::Discovery, route.discovery.kind()));
     used.extend(
         route
             .actions

@@ -140,6 +140,97 @@ fn the_first_lines_say_what_players_meet() {
 }
 
 #[test]
+fn the_first_lines_name_the_services_that_are_asked() {
+    let line = |text: &str| describe(&load(text).config.routes[0]);
+    let web = line(
+        "[status]\ntype = \"http\"\naddress = \"http://127.0.0.1:1/status\"\n[discovery]\ntype = \
+         \"http\"\naddress = \"http://127.0.0.1:1/targets\"\n[strategy]\ntype = \"random\"",
+    );
+    assert_eq!(
+        web,
+        "Route *: pings are answered with what http://127.0.0.1:1/status says, asked every 60 s at most; \
+         nothing while that cannot be found out; players whom the session server knows are transferred to one \
+         of the targets that http://127.0.0.1:1/targets lists, chosen by random"
+    );
+    let dns = line(
+        "mode = \"relay\"\n[status]\ntype = \"target\"\noffline = {}\n[discovery]\ntype = \"dns\"\ndomain = \
+         \"x.test\"\nactions = [{ type = \"player_block_filter\", usernames = [\"x\"] }]\n[discovery.health]",
+    );
+    let end = "asked every 5 s at most; the offline status while that cannot be found out; players (the target \
+               authenticates them) are relayed to the targets that DNS has for x.test, after 1 action; their \
+               health is checked every 5 s";
+    assert!(dns.ends_with(end), "{dns}");
+    let agones = line("[authentication]\ntype = \"disabled\"\n[discovery]\ntype = \"agones\"");
+    assert!(
+        agones.ends_with("without authentication, are transferred to the game server that Agones allocates"),
+        "{agones}"
+    );
+    let several = "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\" }, { identifier = \"b\", address \
+                   = \"b\" }]\n[strategy]\ntype = \"hash\"";
+    assert!(line(several).ends_with("to one of 2 targets, chosen by hash"));
+    let grpc = "[discovery]\ntype = \"grpc\"\naddress = \"http://a:1\"\n[strategy]\ntype = \"grpc\"\naddress = \
+                \"http://b:1\"";
+    assert!(line(grpc).ends_with(
+        "one of the targets that the service at http://a:1 names, chosen by the service at http://b:1"
+    ));
+}
+
+#[test]
+fn services_are_shared_by_all_routes_that_have_the_same_settings() {
+    let config = load(
+        r#"
+        [discovery]
+        type = "dns"
+        domain = "x.test"
+        [discovery.health]
+        [status]
+        type = "target"
+        [localization]
+        type = "grpc"
+        address = "http://127.0.0.1:1"
+        [[routes]]
+        hostname = "a"
+        [[routes]]
+        hostname = "b"
+        [[routes]]
+        hostname = "c"
+        mode = "relay"
+        send_proxy_protocol = "v2"
+        [[routes]]
+        hostname = "d"
+        localization = { type = "grpc", address = "http://127.0.0.1:1", token = "other" }
+        "#,
+    )
+    .config;
+    let plan = Plan::new(&config, Trust::default()).unwrap();
+    let services = &plan.services;
+    // The third route's targets want to read a header first, from checks and status pings, too.
+    assert_eq!((services.targets.len(), services.statuses.len()), (2, 2));
+    assert_eq!(
+        services.authentication.len(),
+        1,
+        "relayed players are not asked for"
+    );
+    assert_eq!(services.localization.len(), 2, "with one token and with another");
+    let words = plan
+        .sites
+        .iter()
+        .find(|site| site.name == AdapterName::Localization)
+        .unwrap();
+    assert_eq!(words.routes.len(), 4, "{words:?}");
+    let adapters = plan.telemetry(&config, Recorder::default()).adapters;
+    let expected = [
+        (AdapterName::Status, AdapterType::Target),
+        (AdapterName::Authentication, AdapterType::Mojang),
+        (AdapterName::Discovery, AdapterType::Dns),
+        (AdapterName::Strategy, AdapterType::Fixed),
+        (AdapterName::Localization, AdapterType::Fixed),
+        (AdapterName::Localization, AdapterType::Grpc),
+    ];
+    assert_eq!(adapters, expected);
+}
+
+#[test]
 fn exit_codes_tell_configuration_from_system() {
     let problem = config::load_from(Some(Path::new("gone.toml")), Path::new("/nonexistent"), []).unwrap_err();
     assert_eq!(Failure::Config(problem).exit_code(), 78);

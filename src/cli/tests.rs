@@ -57,7 +57,7 @@ fn routed_with(text: &str, options: &route::Options) -> String {
     let report = with_config(text, |config| route::report(config, options).unwrap());
     let without_time = |line: &str| {
         let (step, rest) = line.split_at(15);
-        let (time, what) = rest.split_at(12);
+        let (time, what) = rest.split_at(14);
         let time = time.trim();
         assert!(time.is_empty() || time.ends_with(" ms"), "{line}");
         format!("{}{what}", step.to_owned() + " ").trim_end().to_owned() + "\n"

@@ -96,6 +96,8 @@ impl<'a> Routes<'a> {
         name: &Arc<str>,
     ) -> Result<route::Authentication, Failure> {
         let (adapter, client_must_authenticate) = match &route.authentication {
+            // The target authenticates its players.
+            _ if route.mode == route::Mode::Relay => return Ok(route::Authentication::Disabled),
             config::Authentication::Disabled => return Ok(route::Authentication::Disabled),
             config::Authentication::Fixed(profile) => {
                 return Ok(route::Authentication::Fixed(profile.clone()));

@@ -120,7 +120,7 @@ fn check_pings_the_targets_that_a_status_comes_from() {
     let server = Minecraft::start(Minecraft::shows("Hello", 3));
     let target = |address| {
         format!(
-            "[status]\ntype = \"target\"\nretries = 0\n[discovery]\ntargets = [{{ identifier = \"a\", address = \
+            "mode = \"relay\"\n[status]\ntype = \"target\"\nretries = 0\n[discovery]\ntargets = [{{ identifier = \"a\", address = \
              \"{address}\" }}]"
         )
     };
@@ -242,7 +242,7 @@ fn route_says_what_players_meet_while_a_service_is_down() {
         type = "grpc"
         address = "http://{nobody}"
         [localization.messages.en_us]
-        disconnect_no_target = "Closed"
+        disconnect_discovery_unavailable = "Closed"
         "#
     );
     let steps = routed_with(&text, &options("x"));
@@ -253,11 +253,11 @@ fn route_says_what_players_meet_while_a_service_is_down() {
     );
     assert!(steps.contains("discovery       grpc, unreachable ("), "{steps}");
     assert!(
-        steps.contains("): refused with disconnect_no_target\n"),
+        steps.contains("): refused with disconnect_discovery_unavailable\n"),
         "{steps}"
     );
     assert!(
-        steps.contains("the configured words stand in\nplayer reads    Closed"),
+        steps.contains("the configured words stand in\nplayer reads    {\"text\":\"Closed\"}\n"),
         "{steps}"
     );
 }
