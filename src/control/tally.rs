@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use passage_proto::question::AskError;
-use passage_shards::metrics::{AdapterName, AdapterType, Meter};
+use passage_shards::metrics::{AdapterName, AdapterType, Meter, error_type};
+use passage_shards::report::{ADAPTER_ERROR, TARGET};
 
 /// The control thread's meter, shared by its tasks.
 #[derive(Clone, Debug)]
@@ -23,8 +24,19 @@ impl Tally {
         took: Duration,
         error: Option<AskError>,
     ) {
-        if kind != AdapterType::Fixed {
-            self.meter().adapter(name, kind, took, error);
+        if kind == AdapterType::Fixed {
+            return;
+        }
+        self.meter().adapter(name, kind, took, error);
+        if let Some(cause) = error.filter(|cause| *cause != AskError::Denied) {
+            tracing::error!(
+                name: ADAPTER_ERROR,
+                target: TARGET,
+                adapter_name = name.label(),
+                adapter_type = kind.label(),
+                error_type = error_type(cause),
+                "An adapter failed"
+            );
         }
     }
 
