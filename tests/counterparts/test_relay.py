@@ -10,7 +10,7 @@ import pytest
 
 from passage import Passage
 from test_proxy_protocol import relay
-from wire import Target, echo, exactly, handshake, login_start, ping, until_end
+from wire import Target, echo, exactly, handshake, login_start, until_end
 
 LOGIN = handshake("play.example.net", 2) + login_start("Alice")
 MIB = 1024 * 1024
@@ -42,23 +42,6 @@ def test_what_the_client_sends_early_reaches_the_target_in_order():
         early = random.Random(1).randbytes(3000)
         client.sendall(LOGIN + early)
         assert exactly(client, len(LOGIN) + len(early)) == LOGIN + early
-
-
-def test_the_targets_own_status_is_shown_where_the_route_says_so():
-    def serve(stream):
-        head = handshake("play.example.net", 1)
-        assert exactly(stream, len(head)) == head
-        while chunk := stream.recv(100):
-            assert chunk
-            status = b'{"version":{"name":"behind","protocol":1}}'
-            stream.sendall(bytes([len(status) + 2, 0, len(status)]) + status)
-            stream.sendall(b"\x09\x01\x01\x02\x03\x04\x05\x06\x07\x08")
-
-    config = relay(0, None).replace("[routes.discovery]", 'status.type = "target"\n[routes.discovery]')
-    with Target(serve) as target:
-        with Passage(config.replace("127.0.0.1:0", f"127.0.0.1:{target.port}")) as passage:
-            with passage.connect() as client:
-                assert ping(client, "play.example.net")["version"]["name"] == "behind"
 
 
 def test_a_client_that_has_said_everything_still_hears_everything():
