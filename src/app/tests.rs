@@ -38,7 +38,12 @@ fn every_shipped_configuration_can_be_built_and_has_a_plan_for_joins() {
             .unwrap_or_else(|problems| panic!("{name}: {problems}"));
         let plan =
             Plan::new(&loaded.config, Trust::default()).unwrap_or_else(|failure| panic!("{name}: {failure}"));
-        assert!(!plan.fixed_targets().is_empty(), "{name}");
+        let services = &plan.services;
+        let asks = !services.targets.is_empty() || !services.discovery.is_empty();
+        assert!(
+            asks || !plan.fixed_targets().is_empty(),
+            "{name} knows no targets and asks nobody"
+        );
     }
 }
 
@@ -98,6 +103,22 @@ fn routes_share_what_they_can() {
     assert!(Arc::ptr_eq(&a.localization.words, &b.localization.words));
     assert!(!Arc::ptr_eq(&a.localization.words, &d.localization.words));
     assert!(plan.routes.iter().all(|route| route.cookies.is_some()));
+}
+
+#[test]
+fn routes_share_a_connection_but_no_status_that_their_service_tells_apart() {
+    let text = r#"
+        status = { type = "grpc", address = "http://services:50051" }
+        discovery = { type = "grpc", address = "http://services:50051" }
+        routes = [{ hostname = "a" }, { hostname = "b" }]
+        "#;
+    let plan = Plan::new(&load(text).config, Trust::default()).unwrap();
+    assert_eq!(
+        plan.services.statuses.len(),
+        2,
+        "the service is told the host name"
+    );
+    assert_eq!(plan.services.discovery.len(), 1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-// Logins for tests in other languages: `node player.mjs '[{"port":…,"name":…,"version":…,"host":…}, …]'` prints what
-// each of the clients saw, as one JSON list. They log in at the same time.
+// Logins for tests in other languages: `node player.mjs '[{"port":…,"name":…,"version":…,"host":…}, …]'`
+// prints what each of the clients saw, as one JSON list. They log in at the same time.
 
 import { createPlayer } from './client.mjs'
 

@@ -27,7 +27,10 @@ def compiled() -> dict[str, tuple]:
     assert protoc.main(arguments + files) == 0, "the .proto files do not compile"
     sys.path.insert(0, folder)
     modules = ("pb2", "pb2_grpc")
-    return {name: tuple(importlib.import_module(f"adapter.{name}_{one}") for one in modules) for name in NAMES}
+    return {
+        name: tuple(importlib.import_module(f"adapter.{name}_{module}") for module in modules)
+        for name in NAMES
+    }
 
 
 CONTRACT = compiled()
@@ -49,8 +52,8 @@ def target(identifier: str, port: int, **meta: str):
 class Services:
     """A server with all six services. `answers[name]` is called with every question.
 
-    `mode[name]` says how that goes: `up`, `slow` (no answer before the deadline), `failing` (INTERNAL), `busy`
-    (RESOURCE_EXHAUSTED).
+    `mode[name]` says how that goes: `up`, `slow` (no answer before the deadline), `failing` (INTERNAL),
+    `busy` (RESOURCE_EXHAUSTED).
     """
 
     def __init__(self):

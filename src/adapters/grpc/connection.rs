@@ -67,6 +67,7 @@ impl Connections {
 
 /// A connection to one service, which is made when it is needed.
 pub struct Connection {
+    address: String,
     endpoint: Endpoint,
     token: Option<MetadataValue<Ascii>>,
     pace: Arc<Pace>,
@@ -107,6 +108,7 @@ impl Connection {
             Ok(value)
         });
         Ok(Self {
+            address: service.address.clone(),
             endpoint,
             token: token.transpose()?,
             pace: Arc::default(),
@@ -115,8 +117,8 @@ impl Connection {
     }
 
     /// Where the service is, as configured.
-    pub(super) fn address(&self) -> String {
-        self.endpoint.uri().to_string()
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The channel that questions go through. Must be called within a runtime.
@@ -279,7 +281,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("address", self.endpoint.uri())
+            .field("address", &self.address)
             .finish_non_exhaustive()
     }
 }

@@ -87,7 +87,7 @@ pub struct PlayerInfo {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {
-    /// A client that waits for this status. Others of the same version get it, too.
+    /// A client that waits for this status. Others of the same route and version get it, too.
     #[prost(message, optional, tag = "1")]
     pub client_address: ::core::option::Option<Address>,
     /// The host name and port that this client used.
@@ -157,8 +157,8 @@ pub mod status_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Asked for a status now and then, never once a ping: an answer is shown to all clients of the same protocol version
-    /// until it is refreshed.
+    /// Asked for a status now and then, never once a ping: an answer is shown to all clients of the same route and protocol
+    /// version until it is refreshed.
     #[derive(Debug, Clone)]
     pub struct StatusClient<T> {
         inner: tonic::client::Grpc<T>,

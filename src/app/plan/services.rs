@@ -38,8 +38,8 @@ pub(super) enum Key {
     SessionServer(config::Mojang),
     /// A gRPC service in this role.
     Grpc(AdapterName, config::Service),
-    /// A status, and for how long it is shown.
-    Status(config::StatusSource, Duration),
+    /// A status, for how long it is shown, and the route that it is for, if that is told to the service.
+    Status(config::StatusSource, Duration, Option<Arc<str>>),
     /// All that makes the status of a route's targets another one.
     TargetStatus(String),
     /// Targets of the configuration that are checked.
@@ -197,7 +197,8 @@ impl Builder {
         let cached_for = status.cache_duration;
         let (key, address, remote) = match &status.source {
             config::StatusSource::Http(service) | config::StatusSource::Grpc(service) => {
-                let key = Key::Status(status.source.clone(), cached_for);
+                let told = matches!(status.source, config::StatusSource::Grpc(_));
+                let key = Key::Status(status.source.clone(), cached_for, told.then(|| Arc::clone(name)));
                 (key, service.address.clone(), service.remote)
             }
             config::StatusSource::Target(remote) => {

@@ -19,7 +19,7 @@ use crate::adapters::{
 const PNG: &[u8] = b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\0\0\x40\0\0\0\x40\x08\x06\0\0\0";
 const PNG_URI: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAYAAAA=";
 
-fn answered(identifier: &str) -> contract::Target {
+pub(super) fn answered(identifier: &str) -> contract::Target {
     contract::Target {
         identifier: identifier.into(),
         address: Some(Address {

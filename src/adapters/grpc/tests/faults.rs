@@ -3,10 +3,11 @@
 use passage_proto::question::{AskError, Refusal};
 use tonic::Status;
 
+use super::answers::answered;
 use super::*;
 use crate::adapters::grpc::contract::{
-    self, Address, ApplyResponse, AuthenticationResponse, Profile, ProfileProperty, ProtocolVersion,
-    SelectResponse, StatusData, StatusResponse, TargetsResponse, apply_response, authentication_response,
+    self, ApplyResponse, AuthenticationResponse, Profile, ProfileProperty, ProtocolVersion, SelectResponse,
+    StatusData, StatusResponse, TargetsResponse, apply_response, authentication_response,
 };
 use crate::adapters::{
     ActionService as _, AuthenticationService as _, DiscoveryService as _, StatusService as _,
@@ -15,17 +16,6 @@ use crate::adapters::{
 
 fn cause<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> AskError {
     answer.unwrap_err().cause
-}
-
-fn answered(identifier: &str) -> contract::Target {
-    contract::Target {
-        identifier: identifier.into(),
-        address: Some(Address {
-            hostname: "10.0.0.1".into(),
-            port: 25_566,
-        }),
-        ..Default::default()
-    }
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ pub mod status_server {
             tonic::Status,
         >;
     }
-    /// Asked for a status now and then, never once a ping: an answer is shown to all clients of the same protocol version
-    /// until it is refreshed.
+    /// Asked for a status now and then, never once a ping: an answer is shown to all clients of the same route and protocol
+    /// version until it is refreshed.
     #[derive(Debug)]
     pub struct StatusServer<T> {
         inner: Arc<T>,
