@@ -21,9 +21,9 @@ impl Seed {
         Self(words)
     }
 
-    fn of_words(&self, [a, b, c]: [u64; 3]) -> usize {
+    fn of_words(&self, [a, b, c]: [u64; 3]) -> u64 {
         let Self([s0, s1, s2]) = self;
-        lower(fold(fold(a ^ s0, b ^ s1) ^ s2, c ^ s0))
+        fold(fold(a ^ s0, b ^ s1) ^ s2, c ^ s0)
     }
 
     fn of_text(&self, text: &str) -> usize {
@@ -63,6 +63,10 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+fn upper(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "a hash may lose bits")]
 fn lower(hash: u64) -> usize {
     hash as usize
@@ -73,11 +77,16 @@ pub(crate) trait Key: Copy + Default + Eq {
     fn words(self) -> [u64; 3];
 }
 
+/// The bits of an index word that are a part of the hash; those below number the entry.
+const TAG: u32 = !0 << SETS_MAX.trailing_zeros();
+
 /// An open-addressed table of at most `limit` label sets, the overflow among them.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     seed: Seed,
-    /// Where each set's entry is; 0 is free, since slot 0 is never looked up. At most half full.
+    /// Where each set's entry is, and above that a part of its hash, so that nearly all keys that are not there
+    /// are told without a look at any entry. 0 is free, since slot 0 is never looked up. At most a quarter full:
+    /// in a flood of new keys, the first look mostly finds nothing, as the processor has guessed.
     index: Box<[u32]>,
     entries: Vec<(K, V)>,
     limit: usize,
@@ -91,7 +100,7 @@ impl<K: Key, V: Default> Table<K, V> {
         entries.push((K::default(), V::default()));
         Self {
             seed,
-            index: vec![0; (2 * limit).next_power_of_two()].into(),
+            index: vec![0; (4 * limit).next_power_of_two()].into(),
             entries,
             limit,
         }
@@ -99,14 +108,16 @@ impl<K: Key, V: Default> Table<K, V> {
 
     /// The counts of this label set; those of the overflow where the table is full.
     pub(crate) fn slot(&mut self, key: K) -> &mut V {
-        let mask = self.index.len() - 1;
-        let mut at = self.seed.of_words(key.words()) & mask;
+        let hash = self.seed.of_words(key.words());
+        let (mask, tag) = (self.index.len() - 1, upper(hash) & TAG);
+        let mut at = lower(hash) & mask;
         let entry = loop {
-            let entry = self.index[at] as usize;
-            if entry == 0 {
-                break self.insert(at, key);
+            let word = self.index[at];
+            if word == 0 {
+                break self.insert(at, tag, key);
             }
-            if self.entries[entry].0 == key {
+            let entry = (word & !TAG) as usize;
+            if word & TAG == tag && self.entries[entry].0 == key {
                 break entry;
             }
             at = (at + 1) & mask;
@@ -136,13 +147,13 @@ impl<K: Key, V: Default> Table<K, V> {
         self.entries[0].1 = V::default();
     }
 
-    fn insert(&mut self, at: usize, key: K) -> usize {
+    fn insert(&mut self, at: usize, tag: u32, key: K) -> usize {
         let entry = self.entries.len();
         if entry == self.limit {
             return 0;
         }
         self.entries.push((key, V::default()));
-        self.index[at] = index_word(entry);
+        self.index[at] = tag | index_word(entry);
         entry
     }
 }
@@ -150,7 +161,10 @@ impl<K: Key, V: Default> Table<K, V> {
 /// Most label sets that a table can be told to hold.
 pub(crate) const SETS_MAX: usize = 1 << 20;
 
-const _: () = assert!(SETS_MAX < u32::MAX as usize, "an entry's number fits the index");
+const _: () = assert!(
+    SETS_MAX.is_power_of_two() && SETS_MAX < u32::MAX as usize,
+    "an entry's number fits the index, with room for a tag"
+);
 
 #[expect(clippy::cast_possible_truncation, reason = "entries number at most SETS_MAX")]
 fn index_word(entry: usize) -> u32 {
@@ -310,7 +324,7 @@ mod tests {
         let seed = Seed::random();
         let mut hits = [0_u32; 256];
         for key in 0..25_600_u64 {
-            hits[seed.of_words([key << 16, 7, 0]) & 255] += 1;
+            hits[lower(seed.of_words([key << 16, 7, 0]) & 255)] += 1;
         }
         assert!(hits.iter().all(|count| (20..300).contains(count)), "{hits:?}");
     }
