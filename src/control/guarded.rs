@@ -15,11 +15,13 @@ pub(super) async fn guarded<T: Send + 'static>(
     deadline: Instant,
     work: impl Future<Output = Result<T, AskError>> + Send + 'static,
 ) -> Result<T, AskError> {
-    let task = tokio::spawn(work);
+    // Within the task, the work is looked at before the time: what ends at its deadline by itself still learns
+    // that nobody answered, which its breaker and its log have to know.
+    let task = tokio::spawn(timeout_at(deadline.into(), work));
     let _end = End(task.abort_handle());
-    match timeout_at(deadline.into(), task).await {
-        Ok(answer) => answer.unwrap_or(Err(AskError::Failed)),
-        Err(_) => Err(AskError::TimedOut),
+    match task.await {
+        Ok(answer) => answer.unwrap_or(Err(AskError::TimedOut)),
+        Err(_) => Err(AskError::Failed),
     }
 }
 
@@ -35,6 +37,7 @@ impl Drop for End {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -55,6 +58,20 @@ mod tests {
             let panics = async { panic!("as the test wants it") };
             assert_eq!(guarded::<()>(long, panics).await, Err(AskError::Failed));
         });
+    }
+
+    #[test]
+    fn work_that_ends_at_the_same_deadline_ends_by_itself() {
+        let told = Arc::new(AtomicBool::new(false));
+        let tells = Arc::clone(&told);
+        let soon = Instant::now() + Duration::from_millis(10);
+        let work = async move {
+            let late = timeout_at(soon.into(), std::future::pending::<()>()).await;
+            tells.store(late.is_err(), Ordering::Relaxed);
+            Err::<(), _>(AskError::Unreachable)
+        };
+        assert_eq!(run(guarded(soon, work)), Err(AskError::Unreachable));
+        assert!(told.load(Ordering::Relaxed));
     }
 
     #[test]
