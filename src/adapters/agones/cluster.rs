@@ -136,15 +136,21 @@ impl Access {
         if let Some(server) = &*server {
             return Ok(Arc::clone(server));
         }
-        let config = self.configuration().await.map_err(|error| no_way(&*error))?;
+        let found = Arc::new(self.find().await.map_err(|error| no_way(&*error))?);
+        *server = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    async fn find(&self) -> Result<Server, BoxError> {
+        let config = self.configuration().await?;
         let namespace = self
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = client(config, self.connections).map_err(|error| no_way(&*error))?;
-        let found = Arc::new(Server { client, namespace });
-        *server = Some(Arc::clone(&found));
-        Ok(found)
+        let connections = self.connections;
+        // A kubeconfig may name files, and a program that says the credentials.
+        let client = tokio::task::spawn_blocking(move || client(config, connections)).await??;
+        Ok(Server { client, namespace })
     }
 
     /// Finds the API server and the credentials.
