@@ -15,8 +15,8 @@ pub(super) async fn guarded<T: Send + 'static>(
     deadline: Instant,
     work: impl Future<Output = Result<T, AskError>> + Send + 'static,
 ) -> Result<T, AskError> {
-    // Within the task, the work is looked at before the time: what ends at its deadline by itself still learns
-    // that nobody answered, which its breaker and its log have to know.
+    // Within the task, the work is looked at before the time: what ends at its deadline by itself still
+    // learns that nobody answered, which its breaker and its log have to know.
     let task = tokio::spawn(timeout_at(deadline.into(), work));
     let _end = End(task.abort_handle());
     match task.await {

@@ -21,9 +21,9 @@ SILENCE_SECONDS_MAX = 5
 class Administered(Passage):
     """A Passage with an admin listener."""
 
-    def __init__(self, config: str = ""):
+    def __init__(self, config: str = "", environment: dict[str, str] | None = None):
         self.admin = ("127.0.0.1", free_port())
-        super().__init__(f'{config}\n[admin]\naddress = "127.0.0.1:{self.admin[1]}"\n')
+        super().__init__(f'{config}\n[admin]\naddress = "127.0.0.1:{self.admin[1]}"\n', environment)
         eventually(lambda: self.page("/readyz")[0] == 200, message="/readyz did not turn 200")
 
     def page(self, path: str, accept: str | None = None) -> tuple[int, str]:
