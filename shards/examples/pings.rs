@@ -1,6 +1,12 @@
 //! What a ping costs a shard: `pings [ROUNDS [PINGS]]`. Rounds of a fixed status and of a shared one with a
 //! fresh copy take turns on one shard, so that whatever else the machine does meets both.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it is run to be read, in the world of the tests"
+)]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{Read, Write};
@@ -11,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use passage_shards::feed::{FeedId, SharedStatus, StatusKey, Update};
 use passage_shards::metrics::AdapterType;
-use passage_shards::pool;
 use passage_shards::route::{Remote, Route, StatusSource};
 use world::{Plan, route, status};
 

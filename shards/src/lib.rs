@@ -6,8 +6,8 @@
 //! [`ask::Asked`] questions and the boxes of [`metrics::Deltas`].
 //!
 //! Architecture invariants: shards share nothing mutable but the limiter's atomics, and each writes a
-//! [`pulse::Pulse`] that others read; a shard never blocks (no file, no DNS, no waiting for a lock, no stdout,
-//! no HTTP); one panicking connection never takes its shard down.
+//! [`pulse::Pulse`] that others read; a shard never blocks (no file, no DNS, no waiting for a lock, no
+//! stdout, no HTTP); one panicking connection never takes its shard down.
 
 mod accept;
 mod admission;

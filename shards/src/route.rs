@@ -175,7 +175,8 @@ pub struct Route {
     pub actions: Vec<Action>,
     /// How one of them is chosen.
     pub strategy: Strategy,
-    /// When targets get no players for a while that relays could not dial; transfers keep away from them, too.
+    /// When targets that relays could not dial get no players for a while. Transfers keep away from them,
+    /// too.
     pub ejection: Terms,
     /// What disconnect messages read.
     pub localization: Localization,

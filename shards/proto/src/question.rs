@@ -155,8 +155,8 @@ pub struct AuthenticateQuery {
 pub struct ChooseQuery {
     /// The client, its version and the server address that it used.
     pub client: ClientInfo,
-    /// The player, verified on a transfer route and claimed on a relay route; `None` where somebody only wants
-    /// to know what a player would get.
+    /// The player, verified on a transfer route and claimed on a relay route; `None` where somebody only
+    /// wants to know what a player would get.
     pub player: Option<Player>,
 }
 
