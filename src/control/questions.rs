@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use passage_proto::question::{AskError, ClientInfo};
-use passage_proto::version;
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion, ReplyTo};
 use passage_shards::feed::StatusKey;
 use passage_shards::metrics::{AdapterName, HAND_OVER_INTERVAL};
@@ -208,7 +207,7 @@ impl Desk {
         let Some(feed) = self.ahead.services.statuses.get(adapter) else {
             return reply.fail(AskError::Failed);
         };
-        let id = (adapter, status_key(feed.by_version, client.protocol));
+        let id = (adapter, StatusKey::of(client.protocol, feed.by_version));
         match self.statuses.ask(id, reply, is_awaited, now) {
             statuses::Verdict::Answer(reply, answer) => reply.send(RemoteAnswer::Status(answer)),
             statuses::Verdict::Wait => {}
@@ -356,14 +355,6 @@ async fn while_awaited<T>(reply: &ReplyTo, work: impl Future<Output = T>) -> Opt
         Poll::Pending
     })
     .await
-}
-
-fn status_key(by_version: bool, protocol: i32) -> StatusKey {
-    match by_version {
-        false => StatusKey::Any,
-        true if version::is_release(protocol) => StatusKey::Version(protocol),
-        true => StatusKey::OtherVersion,
-    }
 }
 
 fn look_up(resolve: &Resolve, host: &str) -> Result<Addresses, AskError> {
