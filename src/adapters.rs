@@ -58,8 +58,8 @@ pub trait AuthenticationService: Send + Sync {
     }
 }
 
-/// Can be reached without being asked anything that has an effect on anybody: for services whose every question is about
-/// a player.
+/// Can be reached without being asked anything that has an effect on anybody: for services whose every
+/// question is about a player.
 pub trait Reachable: Send + Sync {
     /// Whether the service is there, and would answer a question.
     ///

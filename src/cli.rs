@@ -37,13 +37,13 @@ enum Command {
     Run,
     /// Look for everything that is wrong with the configuration, and say what it does.
     Check {
-        /// Ask every service of the adapters once, too, with nothing that has an effect: no player is made up,
-        /// nothing is allocated. Exit code 69 if one of them does not answer as it should.
+        /// Ask every service of the adapters once, too, with nothing that has an effect: no player is made
+        /// up, nothing is allocated. Exit code 69 if one of them does not answer as it should.
         #[arg(long)]
         adapters: bool,
     },
-    /// Show, step by step, what a client gets that uses a host name. Asks the services of the adapters as they
-    /// are asked for a player, but authenticates nobody and allocates nothing.
+    /// Show, step by step, what a client gets that uses a host name. Asks the services of the adapters as
+    /// they are asked for a player, but authenticates nobody and allocates nothing.
     Route {
         /// The host name that the player types.
         host: String,

@@ -34,8 +34,8 @@ const SERVICE: &str = "(service)";
 const HTTP: &str = "address = \"http://a:1\"\n";
 const FILL: &str = "field = \"x\"\nmax_players = 1\n";
 
-/// Types of a table, and what has to stand there besides for all of its keys to be known. Their own keys stand
-/// under a heading that names them; which of them ask a service is said in the third column.
+/// Types of a table, what has to stand there besides for all of its keys to be known, and whether they ask a
+/// service. Their own keys stand under a heading that names them.
 const KINDS: [(&str, &str, &str, bool); 17] = [
     ("status", "http", HTTP, true),
     ("status", "grpc", HTTP, true),

@@ -170,15 +170,15 @@ fn the_first_lines_name_the_services_that_are_asked() {
     assert_eq!(
         web,
         "Route *: pings are answered with what http://127.0.0.1:1/status says, asked every 60 s at most; \
-         nothing while that cannot be found out; players whom the session server knows are transferred to one \
-         of the targets that http://127.0.0.1:1/targets lists, chosen by random"
+         nothing while that cannot be found out; players whom the session server knows are transferred to \
+         one of the targets that http://127.0.0.1:1/targets lists, chosen by random"
     );
     let dns = line(
         "mode = \"relay\"\n[status]\ntype = \"target\"\noffline = {}\n[discovery]\ntype = \"dns\"\ndomain = \
          \"x.test\"\nactions = [{ type = \"player_block_filter\", usernames = [\"x\"] }]\n[discovery.health]",
     );
-    let end = "asked every 5 s at most; the offline status while that cannot be found out; players (the target \
-               authenticates them) are relayed to the targets that DNS has for x.test, after 1 action; their \
+    let end = "asked every 5 s at most; the offline status while that cannot be found out; players (the \
+               target authenticates them) are relayed to the targets that DNS has for x.test, after 1 action; their \
                health is checked every 5 s";
     assert!(dns.ends_with(end), "{dns}");
     let agones = line("[authentication]\ntype = \"disabled\"\n[discovery]\ntype = \"agones\"");
@@ -186,11 +186,11 @@ fn the_first_lines_name_the_services_that_are_asked() {
         agones.ends_with("without authentication, are transferred to the game server that Agones allocates"),
         "{agones}"
     );
-    let several = "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\" }, { identifier = \"b\", address \
-                   = \"b\" }]\n[strategy]\ntype = \"hash\"";
+    let several = "[discovery]\ntargets = [{ identifier = \"a\", address = \"a\" }, { identifier = \"b\", \
+                   address = \"b\" }]\n[strategy]\ntype = \"hash\"";
     assert!(line(several).ends_with("to one of 2 targets, chosen by hash"));
-    let grpc = "[discovery]\ntype = \"grpc\"\naddress = \"http://a:1\"\n[strategy]\ntype = \"grpc\"\naddress = \
-                \"http://b:1\"";
+    let grpc = "[discovery]\ntype = \"grpc\"\naddress = \"http://a:1\"\n[strategy]\ntype = \
+                \"grpc\"\naddress = \"http://b:1\"";
     assert!(line(grpc).ends_with(
         "one of the targets that the service at http://a:1 names, chosen by the service at http://b:1"
     ));

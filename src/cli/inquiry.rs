@@ -1,5 +1,5 @@
-//! Questions that a command asks adapters itself, without a control thread: with their time, and with what the
-//! log would say about them.
+//! Questions that a command asks adapters itself, without a control thread: with their time, and with what
+//! the log would say about them.
 
 use std::collections::HashMap;
 use std::fmt;

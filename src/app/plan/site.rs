@@ -37,7 +37,8 @@ pub enum Way {
     Discovery(usize),
     /// Words for a message.
     Localization(usize),
-    /// Every question is about a player, or allocates something: somebody has to be there, which says so much.
+    /// Every question is about a player, or allocates something: somebody has to be there, which says so
+    /// much.
     Presence(Arc<dyn Reachable>, &'static str),
 }
 

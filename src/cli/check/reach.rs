@@ -46,8 +46,8 @@ pub(super) fn all(plan: &Plan, text: &mut String) -> Result<usize, Failure> {
     Ok(missing)
 }
 
-/// Asks all of them, as many at the same time as is allowed; the answers are in the order of the sites. Targets
-/// are asked for their status after it was found out which they are.
+/// Asks all of them, as many at the same time as is allowed; the answers are in the order of the sites.
+/// Targets are asked for their status after it was found out which they are.
 async fn ask_all(plan: &Plan, journal: &Journal) -> Vec<Heard<Result<String, AskError>>> {
     let seats = Arc::new(Semaphore::new(AT_ONCE_MAX));
     let mut answers = Vec::with_capacity(plan.sites.len());

@@ -21,8 +21,8 @@ fn web(status: &'static str, body: &'static str) -> SocketAddr {
             {}
             let length = body.len();
             let answer = format!(
-                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: \
-                 close\r\n\r\n{body}"
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: \
+                 {length}\r\nConnection: close\r\n\r\n{body}"
             );
             // The client may have gone.
             let _ = stream.write_all(answer.as_bytes());
@@ -120,8 +120,8 @@ fn check_pings_the_targets_that_a_status_comes_from() {
     let server = Minecraft::start(Minecraft::shows("Hello", 3));
     let target = |address| {
         format!(
-            "mode = \"relay\"\n[status]\ntype = \"target\"\nretries = 0\n[discovery]\ntargets = [{{ identifier = \"a\", address = \
-             \"{address}\" }}]"
+            "mode = \"relay\"\n[status]\ntype = \"target\"\nretries = 0\n[[discovery.targets]]\nidentifier = \
+             \"a\"\naddress = \"{address}\""
         )
     };
     let (text, _, missing) = checked(&target(server.address));

@@ -367,9 +367,7 @@ fn health_checks_are_enabled_by_their_table_and_ejection_until_it_is_switched_of
     assert_eq!((plain.health, plain.ejection), (None, Terms::default()));
     let text = "[discovery.health]\ntype = \"tcp\"\ninterval = 1\n[discovery.ejection]\nenabled = false";
     let watched = first(text).discovery;
-    assert!(
-        matches!(&watched.health, Some(health) if health.check == Check::Tcp && health.interval.as_secs() == 1)
-    );
+    assert!(matches!(&watched.health, Some(it) if it.check == Check::Tcp && it.interval.as_secs() == 1));
     assert_eq!(watched.ejection.share_max, 0);
     let ejection = first("[discovery.ejection]\nfailures = 1\npause = 2\nshare_max = 100")
         .discovery

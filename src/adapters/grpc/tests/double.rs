@@ -113,8 +113,8 @@ impl Server {
         Self::start_with(Arc::default(), SocketAddr::from(([127, 0, 0, 1], 0)), Some(tls))
     }
 
-    /// A network of three lobbies, for tests of whoever asks: the action takes the first one away, the strategy
-    /// chooses the last one, and every message reads "So it is: KEY".
+    /// A network of three lobbies, for tests of whoever asks: the action takes the first one away, the
+    /// strategy chooses the last one, and every message reads "So it is: KEY".
     pub(crate) fn with_three_lobbies() -> Self {
         let server = Self::start();
         let double = &server.double;
