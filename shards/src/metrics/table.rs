@@ -84,9 +84,9 @@ const TAG: u32 = !0 << SETS_MAX.trailing_zeros();
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     seed: Seed,
-    /// Where each set's entry is, and above that a part of its hash, so that nearly all keys that are not there
-    /// are told without a look at any entry. 0 is free, since slot 0 is never looked up. At most a quarter full:
-    /// in a flood of new keys, the first look mostly finds nothing, as the processor has guessed.
+    /// Where each set's entry is, and above that a part of its hash, so that nearly all keys that are not
+    /// there are told without a look at any entry. 0 is free, since slot 0 is never looked up. At most a
+    /// quarter full: in a flood of new keys, the first look mostly finds nothing, as the processor guesses.
     index: Box<[u32]>,
     entries: Vec<(K, V)>,
     limit: usize,
