@@ -93,13 +93,19 @@ def test_a_name_that_has_lost_its_records_keeps_its_targets_for_a_moment_only():
         eventually(lambda: log_in(passage) == "A")
 
 
+def discovered(passage: Administered) -> list[float]:
+    """How many targets there are, as the gauge says."""
+    return [value for _, value in samples(passage, "passage_targets_discovered")]
+
+
 def test_addresses_are_targets_with_one_port():
-    records = [f"--host-record={ZONE},127.0.0.1"]
-    with Lobby("A") as a, Dnsmasq(*records) as dns:
+    with Lobby("A") as a, Dnsmasq(f"--host-record={ZONE},127.0.0.1") as dns:
         discovery = f'domain = "{ZONE}"\nrecord = ["a", "aaaa"]\nport = {a.port}'
         with Administered(relay(dns.port, discovery)) as passage:
             eventually(lambda: log_in(passage) == "A")
-            dns.serve(f"--host-record={ZONE},127.0.0.2,127.0.0.1")
+            assert eventually(lambda: discovered(passage)) == [1]
+            dns.serve(f"--host-record={ZONE},127.0.0.1", f"--host-record={ZONE},::1")
+            eventually(lambda: discovered(passage) == [2], message="the IPv6 address is no target")
 
 
 def test_as_upstream_writes_it():
@@ -115,5 +121,4 @@ def test_more_records_than_a_datagram_holds_come_over_tcp():
         spare = [srv(1, 9, 0, f"a-server-with-a-rather-long-name-{n}.{ZONE}") for n in range(100)]
         with Dnsmasq(srv(a.port, 1), *spare) as dns, Administered(relay(dns.port, SRV)) as passage:
             eventually(lambda: log_in(passage) == "A")
-            found = lambda: [value for _, value in samples(passage, "passage_targets_discovered")]
-            eventually(lambda: found() == [101], message=f"{found()} targets")
+            eventually(lambda: discovered(passage) == [101], message="some of 101 targets are missing")
