@@ -1,7 +1,7 @@
 //! Web servers that give statuses and targets as JSON.
 //!
-//! Both are a [`Resource`]: a page that is asked for again and again. Where the server says how long a page is
-//! good (`Cache-Control`, `Expires`) it is not asked for sooner; where it gives a validator (`ETag`,
+//! Both are a [`Resource`]: a page that is asked for again and again. Where the server says how long a page
+//! is good (`Cache-Control`, `Expires`) it is not asked for sooner; where it gives a validator (`ETag`,
 //! `Last-Modified`) it only has to confirm that the page is still the same (RFC 9111). A page that cannot be
 //! understood takes nobody's place: what was good before stays.
 
@@ -98,8 +98,8 @@ impl<T: Clone + Send> Resource<T> {
         self.caller.policy().concurrency
     }
 
-    /// Asks for the page, and has `read` say what is on it. `read` is not asked where the server says that the
-    /// page is still the same.
+    /// Asks for the page, and has `read` say what is on it. `read` is not asked where the server says that
+    /// the page is still the same.
     async fn fetch(
         &self,
         call: Call,

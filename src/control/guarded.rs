@@ -6,7 +6,8 @@ use passage_proto::question::AskError;
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
-/// Does work on a task of its own, so that a panic in it is a failure like any other; it ends at the deadline.
+/// Does work on a task of its own, so that a panic in it is a failure like any other; it ends at the
+/// deadline.
 ///
 /// # Errors
 ///

@@ -49,8 +49,8 @@ impl StatusService for HttpStatus {
 }
 
 impl HttpStatus {
-    /// Reads a page, and says what of it cannot be shown. A page that is confirmed later is not read again, so
-    /// that the log is told once.
+    /// Reads a page, and says what of it cannot be shown. A page that is confirmed later is not read again,
+    /// so that the log is told once.
     fn read(&self, page: &[u8]) -> Result<Arc<StatusReply>, String> {
         let (reply, dropped) = read(page)?;
         for (key, reason) in dropped {

@@ -39,7 +39,7 @@ fn everything_that_we_know_is_passed_on() {
             "max": 100, "online": 7,
             "sample": [{"name": "Alex", "id": "069a79f4-44e9-4726-a5be-fca90e38aaf5"}],
         },
-        "description": {"text": "Hi", "color": "gold", "bold": true, "extra": ["there", {"translate": "a.b"}]},
+        "description": {"text": "Hi", "color": "gold", "bold": true, "extra": ["b", {"translate": "c"}]},
         "favicon": favicon,
         "enforcesSecureChat": false,
     });
@@ -143,7 +143,8 @@ fn what_is_too_long_as_a_whole_loses_its_biggest_parts() {
     let sample: Vec<_> = (0..100)
         .map(|_| serde_json::json!({"name": "x".repeat(150), "id": Uuid::nil().to_string()}))
         .collect();
-    let status = serde_json::json!({"version": {"name": "v", "protocol": 1}, "description": "y".repeat(10_000),
+    let description = "y".repeat(10_000);
+    let status = serde_json::json!({"version": {"name": "v", "protocol": 1}, "description": description,
         "favicon": png(64) + &"A".repeat(4_000), "players": {"max": 1, "online": 0, "sample": sample}});
     let (reply, dropped) = read(&status.to_string()).encode().unwrap();
     assert_eq!(keys(&dropped), ["favicon"], "without the icon it fits");

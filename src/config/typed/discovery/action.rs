@@ -63,7 +63,8 @@ pub(super) fn read_all(table: &Section<'_>) -> (Vec<Action>, Option<Strategy>) {
         match step {
             Some(Step::Action(action)) => actions.push(action),
             Some(Step::Strategy(strategy)) => {
-                if chosen.replace(strategy).is_some() {
+                let earlier = chosen.replace(strategy);
+                if earlier.is_some() {
                     table.blame(
                         &format!("actions[{index}].type"),
                         "a second strategy",
