@@ -248,7 +248,7 @@ impl Connection {
                 let question = RemoteQuestion::Select {
                     adapter: remote.adapter,
                     query: choosing.query.clone(),
-                    targets: choosing.targets(),
+                    targets: self.weigh(at, route, choosing, |choice| choice.usable()),
                 };
                 self.ask(AdapterName::Strategy, *remote, question)
             }
@@ -260,7 +260,11 @@ impl Connection {
     /// Has the shard itself choose, which no strategy's service can do for a target that has failed.
     fn pick(&mut self, at: &RouteRef, route: &Route, choosing: &Choosing) -> Result<Arc<Target>, Refusal> {
         let began = Instant::now();
-        let chosen = self.choose_here(at, route, choosing);
+        let chosen = self.weigh(at, route, choosing, |choice| {
+            route
+                .strategy
+                .choose(choice, &mut self.shard.chooser.borrow_mut())
+        });
         let (detail, error) = match &chosen {
             Ok(target) => (Detail::Selected(target), None),
             Err(refusal) => (Detail::Nothing, Some(refusal.cause)),
@@ -274,20 +278,24 @@ impl Connection {
         chosen
     }
 
-    fn choose_here(&self, at: &RouteRef, route: &Route, choosing: &Choosing) -> Result<Arc<Target>, Refusal> {
+    /// Decides between the candidates, with what this shard knows of them.
+    fn weigh<T>(
+        &self,
+        at: &RouteRef,
+        route: &Route,
+        choosing: &Choosing,
+        decide: impl FnOnce(&Choice<'_>) -> T,
+    ) -> T {
         let candidates = &choosing.candidates;
         let ejections = self.shard.ejections.borrow();
         let now = self.shard.engine.now();
-        let choice = Choice {
+        decide(&Choice {
             query: &choosing.query,
             candidates,
             is_ejected: &ejections.among(candidates, &route.ejection, now),
             tried: &choosing.tried,
             route: at.position(),
-        };
-        route
-            .strategy
-            .choose(&choice, &mut self.shard.chooser.borrow_mut())
+        })
     }
 
     fn ask(&mut self, name: AdapterName, remote: Remote, question: RemoteQuestion) -> Result<Taken, Refusal> {

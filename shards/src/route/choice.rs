@@ -109,6 +109,16 @@ impl Action {
 }
 
 impl<'a> Choice<'a> {
+    /// The targets that a strategy's service may choose from, in their order: none that is out, unless all
+    /// are.
+    pub(crate) fn usable(&self) -> Vec<Arc<Target>> {
+        let all_are_out = self.ranked().all(|(rank, _)| rank.is_out);
+        self.ranked()
+            .filter(|(rank, _)| all_are_out || !rank.is_out)
+            .map(|(_, candidate)| Arc::clone(&candidate.target))
+            .collect()
+    }
+
     fn first(&self) -> Option<&'a Candidate> {
         // `min_by_key` gives the first of several.
         self.ranked()

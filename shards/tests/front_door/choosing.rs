@@ -274,6 +274,36 @@ fn a_strategy_chooses_among_what_it_was_offered() {
 }
 
 #[test]
+fn a_strategy_is_offered_no_target_that_is_down_unless_all_are() {
+    let offer_of = |is_down: [bool; 3]| {
+        let judge = |(target, is_down): (Arc<Target>, bool)| Candidate {
+            is_healthy: !is_down,
+            ..Candidate::from(target)
+        };
+        let candidates = hubs().into_iter().zip(is_down).map(judge).collect();
+        let (tell, offers) = std::sync::mpsc::channel();
+        let route = Route {
+            discovery: Discovery::Fixed(candidates),
+            strategy: Strategy::Remote(service(STRATEGY)),
+            ..route("*", &[])
+        };
+        let world = Plan::new(vec![route])
+            .control(move |asked| {
+                if let RemoteQuestion::Select { targets, .. } = &asked.question {
+                    tell.send(identifiers(targets).join(" ")).unwrap();
+                }
+                helpful(asked);
+            })
+            .start();
+        assert!(matches!(player("Alice").log_in(&world, LOGIN), End::Transfer(..)));
+        world.end();
+        offers.iter().collect::<Vec<_>>()
+    };
+    assert_eq!(offer_of([false, true, false]), ["a c"]);
+    assert_eq!(offer_of([true, true, true]), ["a b c"]);
+}
+
+#[test]
 fn more_targets_than_there_may_be_are_a_failure() {
     let (end, counted) = misbehave(DISCOVERY, PATIENCE, |asked| {
         let flood = vec![target("a", "a.example.net", 25570); TARGETS_MAX + 1];
