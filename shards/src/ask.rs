@@ -206,6 +206,15 @@ impl ReplyTo {
     /// A way back that ends in a channel instead of a shard, for tests of whoever answers `question`.
     #[must_use]
     pub fn detached(question: &RemoteQuestion) -> (Self, Receiver<RemoteAnswer>) {
+        Self::detached_until(question, Arc::default())
+    }
+
+    /// The same of a question that is abandoned as soon as `abandoned` is set.
+    #[must_use]
+    pub fn detached_until(
+        question: &RemoteQuestion,
+        abandoned: Arc<AtomicBool>,
+    ) -> (Self, Receiver<RemoteAnswer>) {
         let (sender, answers) = bounded(1);
         let (mailbox, letters) = unbounded::<Letter>();
         let wake = Arc::new(move || {
@@ -213,7 +222,6 @@ impl ReplyTo {
                 let _already_answered = sender.try_send(letter.answer);
             }
         });
-        let abandoned = Arc::new(AtomicBool::new(false));
         let destination = Destination {
             ticket: Ticket { slot: 0, serial: 0 },
             mailbox,

@@ -1,7 +1,7 @@
 //! Questions in, answers out, whatever the services do.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -350,6 +350,38 @@ fn a_flood_of_questions_is_answered_to_the_last_and_stops_nobody_else() {
     let shed: usize = floods.into_iter().map(|flood| flood.join().unwrap()).sum();
     assert!(shed < 20_000, "some were answered");
     assert!(bench.control.pulse().silence().unwrap() < Duration::from_secs(10));
+}
+
+#[test]
+fn what_was_abandoned_in_line_is_not_begun_and_answered_to_nobody() {
+    let bench = bench(no_dns);
+    let busy = [bench.log_in("wait"), bench.log_in("wait")];
+    while bench.asked() < 2 {
+        thread::yield_now();
+    }
+    let abandoned = Arc::<AtomicBool>::default();
+    let question = login(0, "gone");
+    let (reply, gone) = ReplyTo::detached_until(&question, Arc::clone(&abandoned));
+    bench
+        .line
+        .send(Asked {
+            question,
+            deadline: Instant::now() + Duration::from_secs(30),
+            trace: None,
+            reply,
+        })
+        .unwrap();
+    let next = bench.log_in("next");
+    abandoned.store(true, Ordering::Release);
+    for _ in 0..2 {
+        bench.open.send(()).unwrap();
+    }
+    for answer in &busy {
+        assert_eq!(name_or_cause(answer), Ok("wait".into()));
+    }
+    assert_eq!(name_or_cause(&next), Ok("next".into()));
+    assert_eq!(bench.asked(), 3, "the one who has gone was not asked for");
+    assert!(gone.recv_timeout(Duration::from_secs(30)).is_err());
 }
 
 #[test]

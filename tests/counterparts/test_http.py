@@ -1,9 +1,10 @@
-"""Statuses and targets from a plain HTTP server, through the whole program: up, slow, failing, gone and back."""
+"""Statuses and targets from a plain HTTP server, through the whole program: up, slow, failing, gone, back."""
 
 import json
 import threading
 
 from mcstatus import JavaServer
+from prometheus_client.parser import text_string_to_metric_families
 
 from passage import eventually, ping_with
 from test_admin import Administered
@@ -11,9 +12,10 @@ from web import Web
 from wire import Target, echo, exactly, handshake, login_start, read_packet, until_end
 
 LOGIN = handshake("play.example.net", 2) + login_start("Alice")
+STEVE = {"name": "Steve", "id": "069a79f4-44e9-4726-a5be-fca90e38aaf5"}
 STATUS = {
     "version": {"name": "Over HTTP", "protocol": 767},
-    "players": {"max": 500, "online": 42, "sample": [{"name": "Steve", "id": "069a79f4-44e9-4726-a5be-fca90e38aaf5"}]},
+    "players": {"max": 500, "online": 42, "sample": [STEVE]},
     "description": {"text": "from ", "extra": [{"text": "the web", "bold": True}]},
 }
 
@@ -58,17 +60,15 @@ def listed(*ports: int) -> dict:
     return {"targets": [{"identifier": f"at-{port}", "address": f"127.0.0.1:{port}"} for port in ports]}
 
 
-def adapter(passage: Administered, name: str, metric: str = "passage_adapter_requests_total", **labels) -> float:
-    """The total of a metric over the series of one adapter of type `http`."""
-    from prometheus_client.parser import text_string_to_metric_families
-
+def errors(passage: Administered, name: str, **labels: str) -> float:
+    """How often one adapter of type `http` failed."""
     _, text = passage.page("/metrics")
     wanted = {"adapter_name": name, "adapter_type": "http"} | labels
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if sample.name == metric and wanted.items() <= sample.labels.items()
+        if sample.name == "passage_adapter_errors_total" and wanted.items() <= sample.labels.items()
     )
 
 
@@ -130,12 +130,12 @@ def test_the_last_status_is_shown_while_the_web_server_fails_is_slow_or_gone():
 
         def still_shown_after(change, more: int):
             asked = web.asked("/status") if more else 0
-            failed = adapter(passage, "status", "passage_adapter_errors_total")
+            failed = errors(passage, "status")
             change()
 
             def noticed():
                 assert ping_with(passage)["players"]["online"] == 42
-                return adapter(passage, "status", "passage_adapter_errors_total") > failed
+                return errors(passage, "status") > failed
 
             eventually(noticed, 20, "the failure was not counted")
             assert web.asked("/status") >= asked + more
@@ -145,9 +145,9 @@ def test_the_last_status_is_shown_while_the_web_server_fails_is_slow_or_gone():
         still_shown_after(lambda: setattr(web, "delay", 2.0), 0)
         web.delay = 0.0
         still_shown_after(web.stop, 0)
-        assert adapter(passage, "status", "passage_adapter_errors_total", error_type="failed") > 0
-        assert adapter(passage, "status", "passage_adapter_errors_total", error_type="timed_out") > 0
-        assert adapter(passage, "status", "passage_adapter_errors_total", error_type="unreachable") > 0
+        assert errors(passage, "status", error_type="failed") > 0
+        assert errors(passage, "status", error_type="timed_out") > 0
+        assert errors(passage, "status", error_type="unreachable") > 0
         web.pages["/status"] = STATUS | {"players": {"max": 1, "online": 7}}
         web.start()
         eventually(lambda: ping_with(passage)["players"]["online"] == 7, 60, "it is back, but not shown")
@@ -190,26 +190,28 @@ def test_the_last_targets_serve_while_the_web_server_fails_lies_is_slow_or_gone(
     with Target(echo) as target, Web({"/targets": listed(target.port)}) as web:
         with Administered(targets_config(web)) as passage:
 
-            def errors(kind: str) -> float:
-                return adapter(passage, "discovery", "passage_adapter_errors_total", error_type=kind)
-
             def still_served_after(change, kind: str):
-                before = errors(kind)
+                def counted() -> float:
+                    return errors(passage, "discovery", error_type=kind)
+
+                before = counted()
                 change()
-                eventually(lambda: errors(kind) > before, 40, f"no error {kind} was counted")
+                eventually(lambda: counted() > before, 40, f"no error {kind} was counted")
                 assert served(passage)
 
             still_served_after(lambda: setattr(web, "failing", 500), "failed")
             web.failing = None
-            still_served_after(lambda: web.pages.update({"/targets": {"targets": [{"address": "x"}]}}), "failed")
+            nameless = {"targets": [{"address": "10.0.0.1"}]}
+            still_served_after(lambda: web.pages.update({"/targets": nameless}), "failed")
             web.pages["/targets"] = listed(target.port)
             still_served_after(lambda: setattr(web, "delay", 2.0), "timed_out")
             web.delay = 0.0
             still_served_after(web.stop, "unreachable")
             web.start()
-            good = adapter(passage, "discovery", error_type="")
-            eventually(lambda: adapter(passage, "discovery", error_type="") > good or web.asked("/targets") > 0, 40)
-            assert served(passage)
+            with Target(echo) as other:
+                web.pages["/targets"] = listed(target.port, other.port)
+                eventually(lambda: passage.totals()["passage_targets_discovered"] == 2, 60)
+                assert served(passage)
 
 
 def test_without_a_first_answer_logins_are_refused_until_there_is_one():

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web:
-    """Serves `pages` (path → any JSON) with an `ETag` each, and counts what is asked. Use it in a `with` statement."""
+    """Serves `pages` (path → any JSON) with an `ETag` each. Use it in a `with` statement."""
 
     def __init__(self, pages: dict):
         self.pages = pages

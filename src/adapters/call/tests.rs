@@ -221,37 +221,49 @@ fn work_that_blocks_keeps_its_seat_until_it_ends() {
 }
 
 #[test]
-fn a_service_that_keeps_failing_is_left_alone_and_then_asked_once() {
+fn a_service_that_keeps_failing_is_left_alone() {
     let caller = caller(Policy {
         breaker_failures: 3,
-        breaker_pause: Duration::from_millis(40),
+        breaker_pause: Duration::from_secs(3_600),
         ..policy()
     });
     let tries = AtomicU32::new(0);
-    let works = AtomicBool::new(false);
-    let ask = async || {
-        caller
-            .call(patient(), Repeat::Never, async |_| {
-                tries.fetch_add(1, Ordering::Relaxed);
-                if works.load(Ordering::Relaxed) {
-                    Ok(1)
-                } else {
-                    down()
-                }
-            })
-            .await
-    };
     run(async {
         for _ in 0..10 {
-            assert_eq!(ask().await, Err(AskError::Unreachable));
+            let ask = async |_| {
+                tries.fetch_add(1, Ordering::Relaxed);
+                down()
+            };
+            let answer = caller.call(patient(), Repeat::Never, ask).await;
+            assert_eq!(answer, Err(AskError::Unreachable));
         }
-        assert_eq!(tries.load(Ordering::Relaxed), 3, "the others were not asked");
-        works.store(true, Ordering::Relaxed);
-        while ask().await.is_err() {
+    });
+    assert_eq!(tries.load(Ordering::Relaxed), 3, "the others were not asked");
+}
+
+#[test]
+fn a_service_that_is_back_is_found_out_by_one_question_and_trusted_again() {
+    let caller = caller(Policy {
+        breaker_failures: 1,
+        breaker_pause: Duration::from_millis(10),
+        ..policy()
+    });
+    run(async {
+        let fails = caller.call(patient(), Repeat::Never, async |_| down()).await;
+        assert_eq!(fails, Err(AskError::Unreachable));
+        let tries = AtomicU32::new(0);
+        let ask = async || {
+            let count = async |_| Ok(tries.fetch_add(1, Ordering::Relaxed));
+            caller.call(patient(), Repeat::Never, count).await
+        };
+        let first = loop {
+            match ask().await {
+                Ok(tries) => break tries,
+                Err(error) => assert_eq!(error, AskError::Unreachable),
+            }
             sleep(Duration::from_millis(1)).await;
-        }
-        assert_eq!(tries.load(Ordering::Relaxed), 4);
-        assert_eq!(ask().await, Ok(1));
+        };
+        assert_eq!((first, ask().await), (0, Ok(1)));
     });
 }
 

@@ -151,7 +151,7 @@ mod tests {
             {"identifier":"hub-1","address":"10.0.0.1:25566","priority":2,
              "meta":{"players":12,"map":"sky","open":true}},
             {"identifier":"hub-2","address":"hub.internal"},
-            {"identifier":"hub-3","address":{"hostname":"::1","port":7},"note":"unknown keys are none of ours"}
+            {"identifier":"hub-3","address":{"hostname":"::1","port":7},"note":"an unknown key"}
         ],"generated":"today"}"#;
         let targets = read(page.as_bytes()).unwrap();
         let read: Vec<_> = targets

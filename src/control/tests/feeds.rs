@@ -1,7 +1,6 @@
 //! What is asked in the background, and what shards get to know of it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
 
 use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::feed::{Board, Candidate, FeedId, StatusKey};
