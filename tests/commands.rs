@@ -1,5 +1,7 @@
 //! `passage check` and `passage route` as an operator calls them.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
 
