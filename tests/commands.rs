@@ -65,7 +65,8 @@ fn a_check_asks_services_on_request_only_and_its_exit_code_tells() {
 fn a_service_that_says_nothing_holds_a_check_up_no_longer_than_its_deadline() {
     let silent = silent();
     let configuration = format!(
-        "mode = \"relay\"\n[discovery]\ntype = \"http\"\naddress = \"http://{}/\"\nretries = 0\ntimeout = 0.5\n",
+        "mode = \"relay\"\n[discovery]\ntype = \"http\"\naddress = \"http://{}/\"\nretries = 0\ntimeout = \
+         0.5\n",
         silent.local_addr().unwrap()
     );
     let asked = run(&configuration, &["check", "--adapters"]);

@@ -178,8 +178,8 @@ fn the_first_lines_name_the_services_that_are_asked() {
          \"x.test\"\nactions = [{ type = \"player_block_filter\", usernames = [\"x\"] }]\n[discovery.health]",
     );
     let end = "asked every 5 s at most; the offline status while that cannot be found out; players (the \
-               target authenticates them) are relayed to the targets that DNS has for x.test, after 1 action; their \
-               health is checked every 5 s";
+               target authenticates them) are relayed to the targets that DNS has for x.test, after 1 \
+               action; their health is checked every 5 s";
     assert!(dns.ends_with(end), "{dns}");
     let agones = line("[authentication]\ntype = \"disabled\"\n[discovery]\ntype = \"agones\"");
     assert!(

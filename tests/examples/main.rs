@@ -1,4 +1,5 @@
-//! Every shipped configuration boots: the program itself starts with it, listens, and ends when it is told to.
+//! Every shipped configuration boots: the program itself starts with it, listens, and ends when it is told
+//! to.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
