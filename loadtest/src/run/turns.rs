@@ -22,11 +22,11 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Asks the admin listener at this address for all turns so far.
+    /// Asks the admin listener at this address for all turns so far; a server that just started knows none.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or knows no turns.
+    /// If it does not answer, or with something else.
     pub(super) fn read(admin: SocketAddr) -> io::Result<Self> {
         let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -37,14 +37,13 @@ impl Turns {
         )?;
         let mut answer = String::new();
         stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-        let turns = Self::parse(&answer);
-        if turns.buckets.is_empty() {
-            let head = answer.lines().next().unwrap_or_default();
-            return Err(io::Error::other(format!(
-                "no line that begins with {BUCKET}; it says {head:?}"
-            )));
+        match answer.lines().next() {
+            Some(line) if line.contains(" 200 ") => Ok(Self::parse(&answer)),
+            other => Err(io::Error::other(format!(
+                "it says {:?}",
+                other.unwrap_or_default()
+            ))),
         }
-        Ok(turns)
     }
 
     fn parse(text: &str) -> Self {
