@@ -219,7 +219,7 @@ impl Bench<'_> {
         let most = 1 + lasted.as_secs() / REFRESH.as_secs();
         if calls > most {
             return Err(io::Error::other(format!(
-                "{}: asked {calls} times within {lasted:?}; at most {most} are needed with one each {REFRESH:?}",
+                "{}: asked {calls} times within {lasted:?}; one each {REFRESH:?} makes {most} at most",
                 side.name
             )));
         }

@@ -465,16 +465,14 @@ fn a_flood_of_warnings_is_a_few_lines_and_a_count() {
     assert_eq!((count("another place"), count("asked for")), (1, 100));
     let more = lines.iter().find(|line| line["withheld"].is_u64()).unwrap();
     let message = more["message"].as_str().unwrap();
-    assert!(
-        message.starts_with("… ") && message.ends_with(" more: Target cannot be reached"),
-        "{message}"
-    );
+    let is_told = message.starts_with("… ") && message.ends_with(" more: Target cannot be reached");
+    assert!(is_told, "{message}");
     assert_eq!(
         (&more["level"], &more["target"]),
         (&"WARN".into(), &module_path!().into())
     );
-    assert_eq!(repeats::Grouped(1_284).to_string(), "1 284");
-    assert_eq!(repeats::Grouped(1_000_007).to_string(), "1 000 007");
+    let grouped = [1_284, 1_000_007].map(|number| repeats::Grouped(number).to_string());
+    assert_eq!(grouped, ["1 284", "1 000 007"]);
 }
 
 #[test]
