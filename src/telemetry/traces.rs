@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::SpanData;
 use passage_shards::trace::{self, Finished, Outlet, Seed};
@@ -32,6 +32,10 @@ const BATCH_SPANS: usize = 512;
 
 /// How long a span waits for others to be posted with.
 const BATCH_AGE: Duration = Duration::from_secs(2);
+
+/// How often it is looked for spans. Nobody waits at the channels' ends, because a shard would have to wake
+/// them: a system call for every trace, and often the loss of its CPU in the middle of its work.
+const ROUND: Duration = Duration::from_millis(100);
 
 /// How long a post that failed waits for its second try, unless the collector asks for more.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -168,31 +172,26 @@ impl Exporter {
     /// full they are dropped and counted.
     fn run(mut self) -> Flush {
         loop {
-            let (arrivals, recorded) = if self.batch.is_full() {
-                (never(), never())
+            self.collect();
+            let due = self.batch.due(self.age).map(|due| due.max(self.not_before));
+            let word = if due.is_some_and(|due| due <= Instant::now()) {
+                self.export()
             } else {
-                (self.arrivals.clone(), self.recorded.clone())
-            };
-            let due = self.batch.due(self.age);
-            let due = due.map_or_else(never, |due| at(due.max(self.not_before)));
-            select! {
-                recv(arrivals) -> finished => match finished {
-                    Ok(finished) => self.batch.add(data::of_shard(finished, &self.scope)),
-                    // No shard is left; the word to stop follows.
-                    Err(_) => self.arrivals = never(),
-                },
-                recv(recorded) -> span => match span {
-                    Ok(span) => self.batch.add([span]),
-                    Err(_) => self.recorded = never(),
-                },
-                recv(due) -> _ => if let Some(deadline) = self.export() {
-                    return self.finish(deadline);
-                },
-                recv(self.stop) -> deadline => {
-                    return self.finish(deadline.unwrap_or_else(|_| Instant::now()));
+                match self.stop.recv_timeout(ROUND) {
+                    Ok(deadline) => Some(deadline),
+                    Err(RecvTimeoutError::Disconnected) => Some(Instant::now()),
+                    Err(RecvTimeoutError::Timeout) => None,
                 }
+            };
+            if let Some(deadline) = word {
+                return self.finish(deadline);
             }
         }
+    }
+
+    /// Fills the batch with what waits.
+    fn collect(&mut self) {
+        while !self.batch.is_full() && self.take() {}
     }
 
     /// Posts the batch, a second time if the first failed for a passing reason. Gives the deadline, and keeps
@@ -225,7 +224,7 @@ impl Exporter {
     fn finish(mut self, deadline: Instant) -> Flush {
         let mut flush = Flush::Complete;
         loop {
-            while !self.batch.is_full() && self.take() {}
+            self.collect();
             if self.batch.spans.is_empty() {
                 return flush;
             }
