@@ -41,6 +41,10 @@ use crate::adapters::Services;
 
 /// Questions that may be on their way from all shards; beyond it they are shed.
 const QUESTIONS_MAX: usize = 4_096;
+/// What is added to the control thread's niceness, and so to that of the threads that it starts: a CPU for
+/// which a shard competes with it goes to the shard nine times out of ten. Less, and on a CPU that is busy
+/// with logins more than one in a hundred of the shard's turns is cut in two.
+const NICENESS: i32 = 10;
 /// Stack of a thread for work that blocks: enough for TLS, small enough for many of them.
 const STACK_BYTES: usize = 512 * 1024;
 
@@ -115,6 +119,7 @@ pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
         pulse: Arc::clone(&pulse),
     };
     thread::Builder::new().name("control".into()).spawn(move || {
+        give_way();
         let run = || runtime.block_on(questions_ahead.answer_until(stopped));
         let end = catch_unwind(AssertUnwindSafe(run));
         // What is in line or under way is dropped, and so answered as failed; what blocks has until then to
@@ -136,6 +141,15 @@ pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
         threads,
     };
     Ok((control, line))
+}
+
+/// Lets shards go first where the calling thread shares a CPU with one: its answers can wait a little, all the
+/// shard's players cannot.
+fn give_way() {
+    // On Linux this is about the calling thread alone.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::warn!(%error, "the control thread competes with the shards: its niceness cannot be raised");
+    }
 }
 
 /// What may block has `workers` threads, which come and go; `threads` says how many there are.
