@@ -148,7 +148,7 @@ pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
 fn give_way() {
     // On Linux this is about the calling thread alone.
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::warn!(%error, "the control thread competes with the shards: its niceness cannot be raised");
+        tracing::warn!(%error, "the control thread cannot be made nicer: it competes with the shards");
     }
 }
 

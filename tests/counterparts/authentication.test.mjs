@@ -48,6 +48,8 @@ disconnect_no_target = "aucune cible"
 type = "mojang"
 url = "${sessions.url}/"
 timeout = 2
+# Failures follow each other here, and each is to be heard.
+breaker_failures = 0
 [[routes]]
 hostname = "play.example.net"
 discovery.type = "fixed"

@@ -1,14 +1,14 @@
 """An OTLP/HTTP collector that decodes what it gets with the official Python types."""
 
 import gzip
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+
+from double import Answer, HttpDouble
 
 
 def attributes(pairs) -> dict:
@@ -38,7 +38,7 @@ class Metric:
         return point.count if self.kind == "histogram" else getattr(point, point.WhichOneof("value"))
 
 
-class Collector:
+class Collector(HttpDouble):
     """Listens on a free port; `answer(number)` decides what becomes of request `number` (from 0)."""
 
     def __init__(self, answer=lambda number: 200):
@@ -47,7 +47,7 @@ class Collector:
         self.refused = 0
         collector = self
 
-        class Answer(BaseHTTPRequestHandler):
+        class Reply(Answer):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
@@ -59,31 +59,19 @@ class Collector:
                     return
                 if status != 200:
                     collector.refused += 1
-                    self.respond(status, b"")
+                    self.respond(status)
                     return
                 if not self.path.endswith("/metrics"):
-                    self.respond(200, b"")
+                    self.respond(200)
                     return
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 collector.headers.append({name.lower(): value for name, value in self.headers.items()})
                 collector.requests.append(ExportMetricsServiceRequest.FromString(body))
-                self.respond(200, ExportMetricsServiceResponse().SerializeToString())
+                taken = ExportMetricsServiceResponse().SerializeToString()
+                self.respond(200, "application/x-protobuf", taken)
 
-            def respond(self, status, body):
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(Reply)
 
     def exports(self) -> list[dict[str, Metric]]:
         """Every accepted export, oldest first, as metrics by name."""
@@ -95,10 +83,3 @@ class Collector:
 
     def resource(self) -> dict:
         return attributes(self.requests[-1].resource_metrics[0].resource.attributes)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()

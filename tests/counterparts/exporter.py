@@ -4,9 +4,6 @@ The translation is that of the official Prometheus exporter for Python, which ap
 names by the rules of the collector's exporter. `job` and `instance` are added as the collector adds them.
 """
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -25,9 +22,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry, generate_latest
 
 from collector import Collector, attributes
+from double import Answer, HttpDouble
 
 
-class Exporter:
+class Exporter(HttpDouble):
     """Serves under `/metrics` what the collector was sent last."""
 
     def __init__(self, collector: Collector):
@@ -35,23 +33,13 @@ class Exporter:
         self.scrapes = 0
         exporter = self
 
-        class Answer(BaseHTTPRequestHandler):
+        class Reply(Answer):
             def do_GET(self):
                 body = exporter.text()
                 exporter.scrapes += 1
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.respond(200, "text/plain; version=0.0.4; charset=utf-8", body)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(Reply)
 
     def text(self) -> bytes:
         if not self.collector.requests:
@@ -61,13 +49,6 @@ class Exporter:
         # What a MeterProvider does with its readers.
         reader._set_collect_callback(lambda *_, **__: metrics_data(self.collector.requests[-1]))
         return generate_latest(registry)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def metrics_data(request) -> MetricsData:

@@ -2,11 +2,14 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from passage import eventually
 from test_admin import Administered
 from wire import Target, handshake, login_start, read_packet, until_end
 
 NO_TARGET = "No server is available right now"
 UNAVAILABLE = "The search for a server failed"
+# What the log says of a service that was away.
+CHANGES = ["an adapter's service has begun to fail", "an adapter's service answers again"]
 
 
 class Lobby(Target):
@@ -36,6 +39,16 @@ def adapter_errors(passage: Administered, kind: str, name: str = "discovery") ->
         for labels, value in samples(passage, "passage_adapter_errors_total")
         if (labels["adapter_name"], labels["adapter_type"]) == (name, kind) and value
     }
+
+
+def changes(passage: Administered, kind: str, count: int = 2) -> list[str]:
+    """What the log says of an adapter, once it says as much: lines are written beside the work."""
+
+    def told():
+        return [record["message"] for record in passage.records() if record.get("adapter_type") == kind]
+
+    eventually(lambda: len(told()) >= count, message=f"the log does not tell {count} changes")
+    return told()
 
 
 def adapter_requests(passage: Administered, kind: str, name: str = "discovery") -> float:

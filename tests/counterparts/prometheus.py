@@ -5,16 +5,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from double import Answer, HttpDouble
 from passage import free_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -137,33 +136,16 @@ class Prometheus:
         self.folder.cleanup()
 
 
-class TextOnly:
+class TextOnly(HttpDouble):
     """Scrapes the admin listener for a Prometheus, without asking for OpenMetrics."""
 
     def __init__(self, admin: int):
-        class Answer(BaseHTTPRequestHandler):
+        class Reply(Answer):
             def do_GET(self):
                 timeout = {"X-Prometheus-Scrape-Timeout-Seconds": "1"}
                 scrape = urllib.request.Request(f"http://127.0.0.1:{admin}{self.path}", headers=timeout)
                 with urllib.request.urlopen(scrape, timeout=5) as answer:
                     body, kind = answer.read(), answer.headers["Content-Type"]
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.respond(200, kind, body)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Reply)

@@ -8,7 +8,6 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +15,7 @@ from mcstatus import JavaServer
 
 import prometheus
 from collector import Collector
+from double import Answer, HttpDouble
 from exporter import Exporter
 from passage import Passage, eventually, free_port
 from prometheus import REPOSITORY, Prometheus, TextOnly, promtool
@@ -87,33 +87,18 @@ def greet(stream):
     until_end(stream)
 
 
-class SessionServer:
+class SessionServer(HttpDouble):
     """Takes its time and knows nobody."""
 
     def __init__(self):
         patience = threading.Event()
 
-        class Answer(BaseHTTPRequestHandler):
+        class Reply(Answer):
             def do_GET(self):
                 patience.wait(ANSWERED_SECONDS)
-                self.send_response(204)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.respond(204)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Reply)
 
 
 @dataclass
