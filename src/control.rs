@@ -143,8 +143,8 @@ pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
     Ok((control, line))
 }
 
-/// Lets shards go first where the calling thread shares a CPU with one: its answers can wait a little, all the
-/// shard's players cannot.
+/// Lets shards go first where the calling thread shares a CPU with one: its answers can wait a little, all
+/// the players of a shard cannot.
 fn give_way() {
     // On Linux this is about the calling thread alone.
     if let Err(error) = rustix::process::nice(NICENESS) {

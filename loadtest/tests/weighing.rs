@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -21,8 +22,10 @@ fn passage() -> PathBuf {
     beside
 }
 
-/// One round of this contest.
+/// One round of this contest. One at a time: each run looks for free ports before its server listens there.
 fn weigh(contest: &str) -> Value {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(env!("CARGO_BIN_EXE_passage-loadtest"))
         .args(["run", "--weigh", contest, "--rounds", "1", "--duration", "1.5"])
         .args(["--logins", "40", "--json", "-", "--passage"])
