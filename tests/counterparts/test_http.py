@@ -144,8 +144,9 @@ def test_the_last_status_is_shown_while_the_web_server_fails_is_slow_or_gone():
         still_shown_after(lambda: setattr(web, "failing", 503), "failed", 1)
         web.failing = None
         still_shown_after(lambda: setattr(web, "delay", 2.0), "timed_out")
-        web.delay = 0.0
+        # Still slow, so that no connection is left over that is answered although nobody listens any more.
         still_shown_after(web.stop, "unreachable")
+        web.delay = 0.0
         web.pages["/status"] = STATUS | {"players": {"max": 1, "online": 7}}
         web.start()
         eventually(lambda: ping_with(passage)["players"]["online"] == 7, 60, "it is back, but not shown")
