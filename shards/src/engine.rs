@@ -59,6 +59,11 @@ pub struct Settings {
     pub buffers: u16,
     /// Size of one receive buffer, in bytes.
     pub buffer_bytes: u16,
+    /// How many large receive buffers the shard has, for relays that carry bulk: rounded up to a power of
+    /// two, at most 32 768.
+    pub large_buffers: u16,
+    /// Size of one large receive buffer, in bytes.
+    pub large_buffer_bytes: u32,
 }
 
 impl Default for Settings {
@@ -68,6 +73,8 @@ impl Default for Settings {
             completions: 16384,
             buffers: 256,
             buffer_bytes: 16 * 1024,
+            large_buffers: 16,
+            large_buffer_bytes: 256 * 1024,
         }
     }
 }
@@ -129,6 +136,8 @@ impl Engine {
             completions: 16,
             buffers: 1,
             buffer_bytes: 4096,
+            large_buffers: 1,
+            large_buffer_bytes: 4096,
         };
         Self::new(settings).map(drop)
     }

@@ -2,7 +2,8 @@
 //!
 //! Each direction is a [`Way`] into one side. Received buffers are sent as they are; only when the sink is
 //! slow are bytes copied out of the shard's buffers, merged, and sent from there. Above [`HIGH_WATER`] the
-//! source is not received from.
+//! source is not received from. A source that fills its buffers is received from into large ones, one at a
+//! time, until it brings little again.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,12 @@ const PIECES_MAX: usize = 4;
 
 /// Waiting pieces of together at most this many bytes are sent as one.
 const MERGED_MAX: usize = 8 * 1024;
+
+/// Full reads in a row after which a source is received from into large buffers.
+const FULL_READS: u8 = 2;
+
+/// Reads in a row that a common buffer would have held, after which it is received from into those again.
+const SMALL_READS: u8 = 16;
 
 /// How long a side that ended well may take to read the rest.
 const LINGER: Duration = Duration::from_secs(5);
@@ -102,6 +109,10 @@ struct Way {
     ended: bool,
     /// The sink was told so.
     shut: bool,
+    /// The source is received from into large buffers.
+    bulk: bool,
+    /// Reads in a row that say it should be otherwise.
+    odd_reads: u8,
 }
 
 impl Core {
@@ -181,6 +192,7 @@ impl Core {
         };
         relay.moved = self.tick;
         let way = &mut relay.ways[sink as usize];
+        let turned_bulk = way.judge(self.buffers.is_full(&lease)) && way.bulk;
         self.spilled += way.queue(lease, &mut self.buffers);
         let high = if self.spilled > SPILLED_MAX {
             LOW_WATER
@@ -189,6 +201,9 @@ impl Core {
         };
         if way.waiting > high && !way.paused {
             way.paused = true;
+            self.pause(from);
+        } else if turned_bulk {
+            // It goes on in the other way once the receive under way has ended.
             self.pause(from);
         }
         self.launch(index, sink);
@@ -200,9 +215,13 @@ impl Core {
             return;
         };
         let sink = source.other() as usize;
+        let way = &relay.ways[sink];
         if let (Some(from), Some(_)) = (relay.sides[source as usize], relay.sides[sink])
-            && !relay.ways[sink].paused
+            && !way.paused
+            && let Some(slot) = self.slots.slot(from)
+            && slot.may_receive()
         {
+            slot.flags.bulk = way.bulk;
             self.receive(from);
         }
     }
@@ -288,7 +307,8 @@ impl Core {
         let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
             return;
         };
-        if self.buffers.are_scarce()
+        if let Outgoing::Piece(lease) = &slot.outgoing
+            && self.buffers.are_scarce(lease.kind())
             && let Outgoing::Piece(lease) = std::mem::take(&mut slot.outgoing)
         {
             let mut bytes = self.pool.take();
@@ -317,7 +337,10 @@ impl Core {
         let (next, copied) = way.next(&mut self.buffers, &mut self.pool);
         self.spilled += copied;
         if !matches!(next, Outgoing::Nothing) {
-            let wait = !matches!(next, Outgoing::Piece(_)) || !self.buffers.are_scarce();
+            let wait = match &next {
+                Outgoing::Piece(lease) => !self.buffers.are_scarce(lease.kind()),
+                _ => true,
+            };
             slot.outgoing = next;
             self.send_outgoing(key, wait);
         } else if way.ended && !way.shut {
@@ -398,11 +421,26 @@ impl Core {
 }
 
 impl Way {
+    /// Takes a read into account that was `full` or not. Whether the kind of buffers to use changed by it.
+    fn judge(&mut self, full: bool) -> bool {
+        if full == self.bulk {
+            self.odd_reads = 0;
+            return false;
+        }
+        self.odd_reads += 1;
+        let enough = if self.bulk { SMALL_READS } else { FULL_READS };
+        if self.odd_reads < enough {
+            return false;
+        }
+        (self.bulk, self.odd_reads) = (full, 0);
+        true
+    }
+
     /// Queues a received buffer, or a copy of its bytes. How many bytes were copied.
     fn queue(&mut self, lease: Lease, buffers: &mut Buffers) -> usize {
         let free = self.pieces.iter_mut().find(|piece| piece.is_none());
         match free {
-            Some(free) if self.spill.is_empty() && !buffers.are_scarce() => {
+            Some(free) if self.spill.is_empty() && !buffers.are_scarce(lease.kind()) => {
                 self.waiting += lease.len();
                 *free = Some(lease);
                 0

@@ -7,7 +7,7 @@ use socket2::SockAddr;
 
 use super::buffers::Lease;
 use super::listen::Acceptor;
-use super::tag::{Key, SLOTS_MAX};
+use super::tag::{Key, Op, SLOTS_MAX};
 
 /// One open thing. Lives until its last operation has completed.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub(super) struct Slot {
 pub(super) struct Flags {
     /// A receive or an accept is under way.
     pub(super) receiving: bool,
+    /// The receive fills a large buffer; kept while none is under way, for the next one.
+    pub(super) bulk: bool,
     /// Its cancellation was asked for.
     pub(super) cancelling: bool,
     /// A send or a connect is under way.
@@ -127,6 +129,14 @@ impl Slot {
     /// Whether the kernel may still use the slot's memory and descriptor.
     pub(super) fn is_busy(&self) -> bool {
         self.flags.receiving || self.flags.sending
+    }
+
+    /// The operation by which it receives.
+    pub(super) fn receive_op(&self) -> Op {
+        match self.flags.bulk {
+            true => Op::ReceiveBulk,
+            false => Op::Receive,
+        }
     }
 
     /// Whether another receive could bring anything.
