@@ -37,6 +37,10 @@ pub(super) struct Core {
     pub(super) relays: Slab<Relay>,
     /// Bytes that relays hold outside of the shard's buffers.
     pub(super) spilled: usize,
+    /// Bytes that they may hold.
+    pub(super) spilled_max: usize,
+    /// The tick at which relays were last ended because they held more.
+    pub(super) relieved: u64,
     pub(super) pool: Pool,
     pub(super) wakes: Vec<Waker>,
     pub(super) calls: VecDeque<Call>,
@@ -78,6 +82,8 @@ impl Core {
             timers: Wheel::new(),
             relays: Slab::new(),
             spilled: 0,
+            spilled_max: settings.relay_memory,
+            relieved: 0,
             pool: Pool::default(),
             wakes: Vec::new(),
             calls: VecDeque::new(),

@@ -107,14 +107,18 @@ impl Ring {
         self.push(entry.user_data(encode(Op::Receive, key)));
     }
 
-    /// Receives once, into one of the shard's large buffers.
-    pub(super) fn receive_bulk(&mut self, key: Key, socket: BorrowedFd<'_>) {
+    /// Receives once, into one of the shard's buffers of this kind.
+    pub(super) fn receive_once(&mut self, key: Key, socket: BorrowedFd<'_>, kind: Kind) {
+        let op = match kind {
+            Kind::Common => Op::Receive,
+            Kind::Large => Op::ReceiveBulk,
+        };
         // The length is the buffer's.
         let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0)
-            .buf_group(Kind::Large.group())
+            .buf_group(kind.group())
             .build()
             .flags(Flags::BUFFER_SELECT);
-        self.push(entry.user_data(encode(Op::ReceiveBulk, key)));
+        self.push(entry.user_data(encode(op, key)));
     }
 
     /// Accepts until told otherwise.

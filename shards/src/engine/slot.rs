@@ -29,7 +29,21 @@ pub(super) struct Slot {
     pub(super) address: Option<Box<SockAddr>>,
     /// The tick at which the task wants to hear of its deadline; `u64::MAX` for none.
     pub(super) deadline: u64,
+    /// How it is received from, now or the next time.
+    pub(super) intake: Intake,
     pub(super) flags: Flags,
+}
+
+/// How a socket is received from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// Until told otherwise, into common buffers.
+    #[default]
+    Steady,
+    /// One common buffer at a time.
+    Once,
+    /// One large buffer at a time.
+    Bulk,
 }
 
 /// Where a slot stands.
@@ -38,8 +52,6 @@ pub(super) struct Slot {
 pub(super) struct Flags {
     /// A receive or an accept is under way.
     pub(super) receiving: bool,
-    /// The receive fills a large buffer; kept while none is under way, for the next one.
-    pub(super) bulk: bool,
     /// Its cancellation was asked for.
     pub(super) cancelling: bool,
     /// A send or a connect is under way.
@@ -133,9 +145,9 @@ impl Slot {
 
     /// The operation by which it receives.
     pub(super) fn receive_op(&self) -> Op {
-        match self.flags.bulk {
-            true => Op::ReceiveBulk,
-            false => Op::Receive,
+        match self.intake {
+            Intake::Bulk => Op::ReceiveBulk,
+            Intake::Steady | Intake::Once => Op::Receive,
         }
     }
 

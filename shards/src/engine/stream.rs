@@ -12,7 +12,7 @@ use socket2::SockRef;
 use super::buffers::{Kind, Lease};
 use super::core::Core;
 use super::ring::Completion;
-use super::slot::{Face, Outgoing};
+use super::slot::{Face, Intake, Outgoing};
 use super::tag::{Key, Op};
 
 /// Bytes that are kept for a task that does not want input, before receiving stops.
@@ -26,9 +26,10 @@ impl Core {
     pub(super) fn receive(&mut self, key: Key) {
         let Some(slot) = self.slots.slot(key) else { return };
         if slot.may_receive() {
-            match slot.flags.bulk {
-                true => self.ring.receive_bulk(key, slot.descriptor()),
-                false => self.ring.receive(key, slot.descriptor()),
+            match slot.intake {
+                Intake::Steady => self.ring.receive(key, slot.descriptor()),
+                Intake::Once => self.ring.receive_once(key, slot.descriptor(), Kind::Common),
+                Intake::Bulk => self.ring.receive_once(key, slot.descriptor(), Kind::Large),
             }
             slot.flags.receiving = true;
         }
@@ -155,6 +156,7 @@ impl Core {
     pub(super) fn received(&mut self, key: Key, kind: Kind, completion: &Completion) {
         let len = usize::try_from(completion.result).unwrap_or(0);
         let lease = completion.buffer().map(|id| self.buffers.lease(kind, id, len));
+        self.stats.bulk_receives += u64::from(kind == Kind::Large && lease.is_some());
         let Some(slot) = self.slots.slot(key) else {
             return lease.into_iter().for_each(|lease| self.buffers.give_back(lease));
         };
