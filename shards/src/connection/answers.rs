@@ -24,7 +24,7 @@ impl Connection {
         let answer = match question {
             Question::Route(query) => Some(self.route(&query)),
             Question::Status(query) => self.status(query),
-            Question::Decrypt(encrypted) => self.decrypt(encrypted),
+            Question::Decrypt(encrypted) => self.decrypt(*encrypted),
             Question::Authenticate(query) => self.authenticate(query),
             Question::Choose(query) => self.choose(query),
             Question::Localize(query) => self.localize(query),
@@ -75,7 +75,7 @@ impl Connection {
         self.login.is_none().then_some(Bound::Logins)
     }
 
-    fn decrypt(&mut self, encrypted: Box<EncryptedSecret>) -> Option<Answer> {
+    fn decrypt(&mut self, encrypted: EncryptedSecret) -> Option<Answer> {
         let decrypting = self.shard.decryptor.submit(encrypted, self.socket.notifier());
         self.errand = Some(Errand::Decryption(decrypting));
         None
