@@ -303,7 +303,9 @@ impl Shard {
 
     /// Gives back what [`Self::take_scratch`] gave.
     pub(crate) fn return_scratch(&self, scratch: Vec<u8>) {
-        self.scratch.set(scratch);
+        if scratch.capacity() > 0 {
+            self.scratch.set(scratch);
+        }
     }
 
     /// Whether new connections are let in.

@@ -59,10 +59,10 @@ impl Connection {
             None
         };
         let Some(bound) = shed else {
-            return Answer::Route(Some(Box::new(plan)));
+            return Answer::Route(Some(plan));
         };
         self.shard.count(|meter| meter.shed(bound));
-        Answer::Route(Some(Box::new(RoutePlan::Refuse(overloaded()))))
+        Answer::Route(Some(RoutePlan::Refuse(overloaded())))
     }
 
     /// Counts the login as one of the shard's; gives the bound that does not let it in.
