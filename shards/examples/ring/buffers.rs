@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 
 const _: () = assert!(COUNT.is_power_of_two());
 
-/// All buffers. One is the kernel's until a completion names it, and ours until [`give_back`](Self::give_back).
+/// All buffers. One is the kernel's until a completion names it, and ours until it is recycled.
 pub(crate) struct Buffers {
     descriptors: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
