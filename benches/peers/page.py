@@ -166,6 +166,8 @@ def memory_table(results: Results) -> str:
 
 def machine_lines(results: Results) -> str:
     machine, document = results.machine, results.document
+    if not document["duels"]:
+        return "Not measured yet."
     return (
         f"{machine.get('cpu') or 'unknown processor'}, {machine.get('cores')} cores, "
         f"Linux {machine.get('kernel')}; "

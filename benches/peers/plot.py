@@ -54,6 +54,9 @@ def draw(results: Results, path: Path) -> None:
     )
     workloads = [name for name in WORKLOADS if results.ratio(name, MEASURE, "cpu_ratio") is not None]
     figure = Figure(figsize=(10.5, 0.72 * len(workloads) + 1.6), facecolor=PAPER, layout="constrained")
+    if not workloads:
+        figure.text(0.02, 0.5, "Nothing was measured against HAProxy yet.", color=INK)
+        return save(figure, path)
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (name, title) in zip(panels, PANELS):
         draw_panel(axes, results, workloads, name)
@@ -66,6 +69,10 @@ def draw(results: Results, path: Path) -> None:
         labelcolor=INK,
         fontsize=10,
     )
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
     text = io.StringIO()
     figure.savefig(text, format="svg", facecolor=PAPER, metadata={"Date": None, "Creator": None})
     path.write_text(follow_the_desktop(text.getvalue()))
