@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -97,11 +97,11 @@ fn secret(place: &str) -> String {
     format!("{MARK}-{place}-0123456789abcdef")
 }
 
-/// A configuration with a secret in every key that takes one, most of which ask `at`.
-fn configuration(at: SocketAddr, folder: &Path) -> String {
-    let kubeconfig = folder.join("kubeconfig");
+/// A kubeconfig with a token.
+fn kubeconfig(at: SocketAddr, folder: &Path) -> PathBuf {
+    let path = folder.join("kubeconfig");
     std::fs::write(
-        &kubeconfig,
+        &path,
         format!(
             r#"
 apiVersion: v1
@@ -115,6 +115,12 @@ users: [{{ name: a, user: {{ token: {} }} }}]
         ),
     )
     .unwrap();
+    path
+}
+
+/// A configuration with a secret in every key that takes one, most of which ask `at`.
+fn configuration(at: SocketAddr, folder: &Path) -> String {
+    let kubeconfig = kubeconfig(at, folder);
     format!(
         r#"
 address = "127.0.0.1:0"
@@ -132,7 +138,7 @@ traces_token = "{traces}"
 logs_endpoint = "http://{at}/v1/logs"
 logs_token = "{logs}"
 [sentry]
-address = "http://{dsn}@{at}/1"
+address = "http://{MARK}dsn0123456789abcdef@{at}/1"
 debug = true
 [admin]
 address = "127.0.0.2:0"
@@ -162,7 +168,6 @@ authentication = {{ url = "http://{at}/sessions" }}
         metrics = secret("metrics"),
         traces = secret("traces"),
         logs = secret("logs"),
-        dsn = format!("{MARK}dsn0123456789abcdef"),
         status = secret("status"),
         targets = secret("targets"),
         authentication = secret("authentication"),
@@ -347,6 +352,12 @@ key_file = "{key}"
             assert_silent(&text.replace(MARK, "…"), &said);
         }
     }
+}
+
+#[test]
+fn no_complaint_about_a_variable_says_its_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passage.toml");
     std::fs::write(&file, "").unwrap();
     let secret_file = folder.path().join("secret");
     std::fs::write(&secret_file, MARK).unwrap();

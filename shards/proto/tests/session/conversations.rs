@@ -235,7 +235,7 @@ fn a_relay_replays_what_the_client_sent() {
 #[test]
 fn a_hand_over_can_be_turned_to_another_target() {
     let other = |host: &str| {
-        std::sync::Arc::new(Target {
+        Arc::new(Target {
             identifier: "lobby-2".to_owned(),
             host: host.to_owned(),
             ..(*target()).clone()
