@@ -9,13 +9,11 @@ use passage_proto::session::ProxyExpectation;
 use crate::admission::{Seat, Shed};
 use crate::connection;
 use crate::engine::{Accept, Listening};
+use crate::limits::SOCKETS_PER_CONNECTION;
+use crate::metrics::Meter;
 use crate::outcome::{self, Outcome};
 use crate::pool::Listeners;
 use crate::shard::{Gate, Shard, Throttle};
-
-/// Sockets that a connection may have open, so that those that linger after their connection has ended count
-/// too.
-const SOCKETS_PER_CONNECTION: usize = 2;
 
 /// Accepts connections on every listener.
 pub(crate) fn listen(shard: &Rc<Shard>, listeners: Listeners) -> Vec<Listening> {
@@ -43,6 +41,7 @@ impl Acceptor {
             // It came between the order to drain and the end of the listener.
             Accept::Socket(_) => {}
             Accept::Transient(error) => {
+                self.shard.count(Meter::accept_failed);
                 if let Some(withheld) = self.warnings.pass(self.shard.engine.now()) {
                     tracing::warn!(target: "passage::accept", %error, withheld, "Accepting pauses");
                 }
@@ -68,6 +67,7 @@ fn admit(shard: &Shard, peer: SocketAddr) -> Result<(Seat, ProxyExpectation), Ou
         .terms
         .proxy_expectation(peer.ip())
         .ok_or(Outcome::Untrusted)?;
+    // Those that linger after their connection has ended count too.
     if shard.engine.open_sockets()
         >= shard
             .terms

@@ -10,7 +10,6 @@ use std::ops::{Deref, DerefMut};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::thread;
-use std::time::Duration;
 
 use futures_lite::FutureExt;
 use passage_proto::session::{Effect, End, Handoff, ProxyExpectation, Session, Setup, Stage};
@@ -19,6 +18,7 @@ use self::choosing::Choosing;
 use self::errand::Errand;
 use crate::admission::{LoginSeat, Seat};
 use crate::engine::{Event, Socket};
+use crate::limits::LINGER;
 use crate::outcome::{Outcome, Record};
 use crate::pool::panic_message;
 use crate::report::Panicked;
@@ -32,9 +32,6 @@ mod errand;
 mod hand_over;
 mod status;
 mod words;
-
-/// How long a client may take to read a last message and close, before its socket is closed under it.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Starts serving a connection. A panic in it is caught here, counted by its [`Record`] and reported; nothing
 /// of it reaches the shard.

@@ -385,6 +385,9 @@ impl Shard {
                 Gate::Draining { .. } | Gate::Shut => next.min(self.engine.now() + DRAIN_POLL),
             };
             future::or(self.engine.sleep_until(until), self.orders.rung()).await;
+            if let Some(reason) = self.failure.take() {
+                return Err(reason);
+            }
             let now = self.engine.now();
             if now >= next {
                 next = now + HAND_OVER_INTERVAL;

@@ -1,0 +1,67 @@
+//! Too few file descriptors: accepting pauses, who is in is served, and all is well once there are some
+//! again.
+
+use std::net::TcpStream;
+use std::process::Command;
+
+use crate::client::{Client, MODERN, STATUS, handshake, ping, status_request};
+use crate::process::{Process, page, wait_for};
+
+/// What the program may have open, sockets included.
+const FILES: usize = 80;
+
+fn accept_failures(process: &Process) -> u64 {
+    let text = page(process.admin, "/metrics");
+    let counts = text.lines().filter_map(|line| {
+        let count = line.strip_prefix("passage_shard_accept_failures_total{")?;
+        count.rsplit(' ').next()?.parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
+#[test]
+fn a_program_without_descriptors_serves_who_is_in_and_then_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passage.toml");
+    std::fs::write(
+        &file,
+        r#"
+address = "127.0.0.1:0"
+limits.handshake = 60
+shards = { count = 2, pin = false }
+admin.address = "127.0.0.2:0"
+"#,
+    )
+    .unwrap();
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {FILES} && exec \"$0\" run --config \"$1\"");
+    command
+        .args(["-c", &script, env!("CARGO_BIN_EXE_passage")])
+        .arg(&file)
+        .env_clear();
+    let passage = Process::start(command);
+
+    let mut first = Client::connect(passage.address);
+    first.send(&[handshake(MODERN, "play.example.net", STATUS), status_request()].concat());
+    first.expect(0);
+    // The kernel takes them all in; the program cannot.
+    let crowd: Vec<_> = (0..2 * FILES)
+        .map(|_| TcpStream::connect(passage.address).unwrap())
+        .collect();
+    first.send(&ping(7));
+    assert_eq!(first.expect(1), 7_u64.to_be_bytes(), "who is in is served");
+    // Room again, for the admin listener too.
+    drop(crowd);
+    wait_for("failed accepts to be counted", || {
+        (accept_failures(&passage) > 0).then_some(())
+    });
+    for _ in 0..20 {
+        let mut client = Client::connect(passage.address);
+        client.send(&[handshake(MODERN, "play.example.net", STATUS), status_request()].concat());
+        client.expect(0);
+    }
+    assert!(page(passage.admin, "/livez").ends_with("\r\n\r\nalive\n"));
+    let said = passage.end();
+    assert!(said.output.contains("Accepting pauses"), "{}", said.output);
+    assert!(!said.errors.contains("panicked"), "{}", said.errors);
+}
