@@ -96,6 +96,12 @@ impl Buffers {
         self.leased > self.count / 2
     }
 
+    /// Where the ring of descriptors lies, and how many they are, for a simulated kernel.
+    #[cfg(test)]
+    pub(super) fn descriptors(&self) -> (*const BufRingEntry, u16) {
+        (self.descriptors.at.as_ptr().cast(), self.count)
+    }
+
     /// Leaves the memory to the kernel for good: it may still use it.
     pub(super) fn leak(&mut self) {
         self.memory.leak();
