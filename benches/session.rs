@@ -59,7 +59,7 @@ fn converse<'a>(
         while let Some(effect) = session.poll(output) {
             match effect {
                 Effect::Ask(Question::Route(_)) => {
-                    session.answer(Answer::Route(Some(Box::new(RoutePlan::Status))), now);
+                    session.answer(Answer::Route(Some(RoutePlan::Status)), now);
                 }
                 Effect::Ask(Question::Status(_)) => {
                     session.answer(Answer::Status(Some(Arc::clone(reply))), now);

@@ -42,6 +42,20 @@ const PROTO_MAY_NAME: [&str; 12] = [
     "md-5",
 ];
 
+/// Where `unsafe` may be written, as the beginning of a path, and why. The lints deny it everywhere; this is the
+/// list of who may say otherwise.
+const MAY_BE_UNSAFE: [(&str, &str); 3] = [
+    (
+        "shards/src/engine/",
+        "the kernel reads and writes memory of the ring's operations",
+    ),
+    ("shards/src/rsa.rs", "AWS-LC is a C library"),
+    (
+        "shards/proto/src/cipher/aes_ni.rs",
+        "the processor's AES instructions have to be looked for first",
+    ),
+];
+
 /// A file of the checkout.
 struct Source {
     /// Relative to the root, with `/`.
@@ -210,6 +224,28 @@ fn exceptions_give_their_reason() {
             }
             if allows.iter().any(|allow| line.contains(allow)) {
                 findings.push(format!("{}:{number}: use `expect` with a reason", source.path));
+            }
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn unsafe_stays_where_it_is_argued_for() {
+    // Put together here so that this file does not find itself.
+    let lint = concat!("unsafe", "_code");
+    let forbidden = format!("forbid({lint})");
+    let mut findings = Vec::new();
+    for source in sources().iter().filter(|source| source.has_extension(&["rs"])) {
+        let may = MAY_BE_UNSAFE
+            .iter()
+            .any(|(path, _)| source.path.starts_with(path));
+        for (number, line) in source.lines() {
+            if line.contains(lint) && !line.contains(&forbidden) && !may {
+                findings.push(format!(
+                    "{}:{number}: do without unsafe code, or argue for this file in MAY_BE_UNSAFE",
+                    source.path
+                ));
             }
         }
     }

@@ -25,6 +25,8 @@ const COUNTED_OPERATIONS: u64 = 2_000;
 pub(crate) struct Case {
     name: &'static str,
     run: Box<dyn FnMut(u64)>,
+    /// How much one operation works through, for a throughput besides.
+    pub(crate) bytes: Option<usize>,
 }
 
 impl Case {
@@ -38,6 +40,7 @@ impl Case {
         Self {
             name,
             run: Box::new(run),
+            bytes: None,
         }
     }
 }
@@ -80,8 +83,18 @@ fn time(cases: &mut [Case]) {
         let ratios = nanos.iter().zip(&rounds[0]).map(|(own, first)| own / first);
         let [min, median, max] = spread(nanos.clone());
         let [_, ratio, _] = spread(ratios.collect());
-        println!("{:44} {min:10.1} {median:10.1} {max:10.1} {ratio:8.2}", case.name);
+        let throughput = case.bytes.map(|bytes| megabytes_per_second(bytes, median));
+        let throughput = throughput.unwrap_or_default();
+        println!(
+            "{:44} {min:10.1} {median:10.1} {max:10.1} {ratio:8.2}{throughput}",
+            case.name
+        );
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+fn megabytes_per_second(bytes: usize, nanos: f64) -> String {
+    format!(" {:8.0} MB/s", bytes as f64 * 1_000.0 / nanos)
 }
 
 fn operations_per_round(case: &mut Case) -> u64 {

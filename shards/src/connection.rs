@@ -170,10 +170,7 @@ impl Connection {
 
     async fn converse(&mut self) -> Ending {
         loop {
-            let mut output = self.shard.take_scratch();
-            if output.capacity() == 0 {
-                output = self.socket.take_buffer();
-            }
+            let mut output = Vec::new();
             let turn = self.turn(&mut output);
             self.record.reached(self.session.stage());
             if output.is_empty() {
@@ -196,7 +193,10 @@ impl Connection {
     fn turn(&mut self, output: &mut Vec<u8>) -> Turn {
         while let Some(effect) = self.session.poll(output) {
             match effect {
-                Effect::Ask(question) => self.answer(question),
+                Effect::Ask(question) => {
+                    self.session.lend(std::mem::take(output));
+                    self.answer(question);
+                }
                 Effect::Close(end) => return Turn::Close(end),
                 Effect::Relay(handoff) => return Turn::Relay(handoff),
             }
@@ -227,6 +227,8 @@ impl Connection {
         let deadline = self.session.deadline().into_iter().chain(patience).min();
         let event = self.socket.next(self.session.wants_input(), deadline).await;
         let now = self.shard.now();
+        let buffer = self.buffer();
+        self.session.lend(buffer);
         match event {
             Event::Received(chunk) => {
                 self.session.receive(&chunk, now);
@@ -243,6 +245,16 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Memory for what the session says next.
+    fn buffer(&self) -> Vec<u8> {
+        let scratch = self.shard.take_scratch();
+        if scratch.capacity() > 0 {
+            scratch
+        } else {
+            self.socket.take_buffer()
+        }
     }
 
     /// Counts the connection as its client's, once a balancer's PROXY header says who that is. A balancer

@@ -61,6 +61,15 @@ pub struct Settings {
     pub buffers: u16,
     /// Size of one receive buffer, in bytes.
     pub buffer_bytes: u16,
+    /// How many large receive buffers the shard has, for relays that carry bulk: rounded up to a power of
+    /// two, at most 32 768.
+    pub large_buffers: u16,
+    /// Size of one large receive buffer, in bytes.
+    pub large_buffer_bytes: u32,
+    /// Bytes that all relays together may hold outside of the receive buffers, because their sinks are slow.
+    /// Above half of it sources are received from only while nothing of theirs waits; beyond it
+    /// the relays end whose sinks have been stuck for the longest time.
+    pub relay_memory: usize,
 }
 
 impl Default for Settings {
@@ -70,6 +79,9 @@ impl Default for Settings {
             completions: 16384,
             buffers: 256,
             buffer_bytes: 16 * 1024,
+            large_buffers: 16,
+            large_buffer_bytes: 256 * 1024,
+            relay_memory: 128 * 1024 * 1024,
         }
     }
 }
@@ -131,6 +143,9 @@ impl Engine {
             completions: 16,
             buffers: 1,
             buffer_bytes: 4096,
+            large_buffers: 1,
+            large_buffer_bytes: 4096,
+            relay_memory: 4096,
         };
         Self::new(settings).map(drop)
     }
@@ -246,6 +261,10 @@ pub struct Stats {
     pub parks: u64,
     /// Receives that found no free buffer.
     pub starved: u64,
+    /// Receives into large buffers.
+    pub bulk_receives: u64,
+    /// Relays that were ended because all together held too much.
+    pub overloaded: u64,
     /// Panics caught in callbacks and completions.
     pub panics: u64,
     /// Bytes relayed to targets, counted as they go.

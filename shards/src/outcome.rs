@@ -82,7 +82,8 @@ impl Outcome {
     #[must_use]
     pub fn is_failure(self) -> bool {
         match self {
-            Self::StatusServed | Self::Transferred | Self::Relayed(_) | Self::Drained => false,
+            Self::Relayed(end) => end == RelayEnd::Overloaded,
+            Self::StatusServed | Self::Transferred | Self::Drained => false,
             Self::Shed(shed) => !shed.is_rate_limit(),
             Self::Refused(_)
             | Self::NoRoute

@@ -2,8 +2,11 @@
 //!
 //! The library is AWS-LC, whose private-key operation is blinded and runs in constant time. The PKCS #1 v1.5
 //! padding is checked here instead of there: both plaintexts have a length that is known beforehand (16 bytes
-//! of secret, 4 of token), so that the check reads every byte at a fixed place, takes the same time for every
+//! of secret, 4 of token), so that a check reads every byte at a fixed place, takes the same time for every
 //! input, and has only one way to fail (Bleichenbacher's oracle needs to tell two failures apart).
+//!
+//! The two operations are two calls, so that a shard can look at its sockets in between. The token comes
+//! first: who does not have it has no claim on the second one ([`KeyPair::check`]).
 #![expect(unsafe_code, reason = "AWS-LC is a C library")]
 
 use std::ffi::c_int;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 
 use aws_lc_sys as lc;
 use passage_proto::identity::SharedSecret;
+use passage_proto::limits::{SHARED_SECRET_BYTES, VERIFY_TOKEN_BYTES};
 use passage_proto::question::EncryptedSecret;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
@@ -28,6 +32,9 @@ pub struct KeyPair {
     key: Key,
     public: Arc<[u8]>,
 }
+
+/// A secret whose token was right, still encrypted.
+pub struct Checked(Vec<u8>);
 
 /// AWS-LC could not do something that only fails without memory or entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,14 +85,31 @@ impl KeyPair {
         &self.public
     }
 
-    /// Decrypts a client's encryption response. Always does both operations; `None` does not say which one
-    /// failed.
+    /// The first of a login's two operations: decrypts the token and compares it with the one that was sent.
+    ///
+    /// A wrong token ends the login here, before its secret costs as much again. That tells nothing: only a
+    /// ciphertext of this very token goes further, whoever made one knows it, and neither time nor answer
+    /// tells a bad padding from another token. What is not as long as the modulus costs no operation at all;
+    /// its length is no secret.
     #[must_use]
-    pub fn open(&self, encrypted: &EncryptedSecret) -> Option<SharedSecret> {
-        let (secret, secret_is_good) = self.decrypt::<16>(&encrypted.shared_secret);
-        let (token, token_is_good) = self.decrypt::<4>(&encrypted.verify_token);
-        let good = secret_is_good & token_is_good & token.ct_eq(&encrypted.expected_token);
-        bool::from(good).then(|| SharedSecret::new(*secret))
+    pub fn check(&self, encrypted: EncryptedSecret) -> Option<Checked> {
+        let EncryptedSecret {
+            shared_secret,
+            verify_token,
+            expected_token,
+        } = encrypted;
+        if shared_secret.len() != MODULUS_BYTES || verify_token.len() != MODULUS_BYTES {
+            return None;
+        }
+        let (token, is_padded) = self.decrypt::<VERIFY_TOKEN_BYTES>(&verify_token);
+        bool::from(is_padded & token.ct_eq(&expected_token)).then_some(Checked(shared_secret))
+    }
+
+    /// The second one: decrypts the secret.
+    #[must_use]
+    pub fn open(&self, checked: &Checked) -> Option<SharedSecret> {
+        let (secret, is_padded) = self.decrypt::<SHARED_SECRET_BYTES>(&checked.0);
+        bool::from(is_padded).then(|| SharedSecret::new(*secret))
     }
 
     /// The last `N` bytes of the plaintext, and whether the rest of it is a padding for exactly `N` bytes.
@@ -253,16 +277,30 @@ mod tests {
         }
     }
 
+    fn open(pair: &KeyPair, encrypted: EncryptedSecret) -> Option<SharedSecret> {
+        pair.check(encrypted).and_then(|checked| pair.open(&checked))
+    }
+
     #[test]
     fn opens_what_was_encrypted_for_it_and_so_does_its_copy() {
         let pair = KeyPair::generate().unwrap();
-        let opened = pair.open(&response(&pair, &SECRET, &TOKEN));
+        let opened = open(&pair, response(&pair, &SECRET, &TOKEN));
         assert_eq!(opened, Some(SharedSecret::new(SECRET)));
         let copy = pair.copy().unwrap();
         assert_eq!(
-            copy.open(&response(&pair, &SECRET, &TOKEN)),
+            open(&copy, response(&pair, &SECRET, &TOKEN)),
             Some(SharedSecret::new(SECRET))
         );
+    }
+
+    #[test]
+    fn both_the_key_and_its_copy_blind_what_they_decrypt() {
+        let pair = KeyPair::generate().unwrap();
+        for pair in [pair.copy().unwrap(), pair] {
+            // SAFETY: the key is alive.
+            let unblinded = unsafe { lc::RSA_test_flags(pair.key.0.as_ptr(), lc::RSA_FLAG_NO_BLINDING) };
+            assert_eq!(unblinded, 0);
+        }
     }
 
     #[test]
@@ -280,7 +318,7 @@ mod tests {
     fn refuses_everything_else() {
         let pair = KeyPair::generate().unwrap();
         let other = KeyPair::generate().unwrap();
-        let refuses = |response: EncryptedSecret| pair.open(&response).is_none();
+        let refuses = |response: EncryptedSecret| open(&pair, response).is_none();
         assert!(refuses(response(&pair, &SECRET, b"TOKE")), "another token");
         assert!(refuses(response(&pair, &SECRET, b"tok")), "a short token");
         assert!(refuses(response(&pair, &SECRET[..15], &TOKEN)), "a short secret");
@@ -333,12 +371,12 @@ mod tests {
         block[..2].copy_from_slice(&[0, 2]);
         block[MODULUS_BYTES - 17] = 0;
         block[MODULUS_BYTES - 16..].copy_from_slice(&SECRET);
-        let open = |block: &[u8; MODULUS_BYTES]| {
+        let open_block = |block: &[u8; MODULUS_BYTES]| {
             let mut response = response(&pair, &SECRET, &TOKEN);
             response.shared_secret = raw(block);
-            pair.open(&response)
+            open(&pair, response)
         };
-        assert_eq!(open(&block), Some(SharedSecret::new(SECRET)));
+        assert_eq!(open_block(&block), Some(SharedSecret::new(SECRET)));
         for place in 1..MODULUS_BYTES - 16 {
             let mut wrong = block;
             wrong[place] = match place {
@@ -346,7 +384,24 @@ mod tests {
                 _ if place == MODULUS_BYTES - 17 => 7,
                 _ => 0,
             };
-            assert_eq!(open(&wrong), None, "byte {place}");
+            assert_eq!(open_block(&wrong), None, "byte {place}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_token_and_a_wrong_length_are_refused_without_the_second_operation() {
+        let pair = KeyPair::generate().unwrap();
+        assert!(pair.check(response(&pair, &SECRET, &TOKEN)).is_some());
+        assert!(pair.check(response(&pair, b"no secret", &TOKEN)).is_some());
+        assert!(pair.check(response(&pair, &SECRET, b"TOKE")).is_none());
+        assert!(pair.check(response(&pair, &SECRET, b"tokens")).is_none());
+        for shorten in [
+            |response: &mut EncryptedSecret| response.shared_secret.truncate(127),
+            |response: &mut EncryptedSecret| response.verify_token.truncate(127),
+        ] {
+            let mut response = response(&pair, &SECRET, &TOKEN);
+            shorten(&mut response);
+            assert!(pair.check(response).is_none());
         }
     }
 }

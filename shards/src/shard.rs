@@ -185,7 +185,7 @@ pub(crate) async fn run(
     let shard = Rc::new(Shard {
         admission: Rc::new(Admission::new(launch.gatehouse, &launch.terms.limits)),
         desk: Rc::new(Desk::new(launch.control, waking(&engine))),
-        decryptor: Decryptor::new(launch.key, engine.waker()),
+        decryptor: Decryptor::new(launch.key, engine.clone()),
         terms: launch.terms,
         routes: RefCell::new(Snapshot::new(launch.routes)),
         tray: launch.tray,
@@ -303,7 +303,9 @@ impl Shard {
 
     /// Gives back what [`Self::take_scratch`] gave.
     pub(crate) fn return_scratch(&self, scratch: Vec<u8>) {
-        self.scratch.set(scratch);
+        if scratch.capacity() > 0 {
+            self.scratch.set(scratch);
+        }
     }
 
     /// Whether new connections are let in.
@@ -337,8 +339,9 @@ impl Shard {
         self.orders.ring();
     }
 
-    /// Takes news, answers and orders. Runs after every wake-up from another thread.
+    /// Takes news, answers and orders. Runs after every wake-up, from another thread or by the decryptor.
     fn wake(&self, orders: &Receiver<Command>) {
+        self.decryptor.woken();
         // News first: an answer that was also published is to be found on the board.
         self.tray.take().for_each(|update| self.learn(update));
         self.desk.deliver();

@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         };
         let client = ClientInfo {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            hostname: normalise(&options.host),
+            hostname: normalise(&options.host).into_owned(),
             port: MINECRAFT_PORT,
             protocol: options.protocol.unwrap_or(Version::of(i32::MAX).since),
         };
@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
 
     fn login(&self, steps: &mut Steps, settings: &config::Route, route: &Route) {
         let query = RouteQuery {
-            hostname: self.query.client.hostname.clone(),
+            hostname: self.query.client.hostname.as_str().into(),
             protocol: self.query.client.protocol,
             purpose: Purpose::Login,
         };

@@ -1,15 +1,23 @@
 //! Host names as routes compare them.
 
+use std::borrow::Cow;
+
 /// The comparable part of a handshake's address: everything from `\0` (Forge's marks) or `///` (proxies'
-/// suffixes) on cut off, then one trailing dot, in ASCII lower case.
+/// suffixes) on cut off, then one trailing dot, in ASCII lower case. Most clients send lower case, of which
+/// nothing is copied.
 #[must_use]
-pub fn normalise(address: &str) -> String {
+pub fn normalise(address: &str) -> Cow<'_, str> {
     let end = [address.find('\0'), address.find("///")]
         .into_iter()
         .flatten()
         .min();
     let name = end.and_then(|end| address.get(..end)).unwrap_or(address);
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// The part of a handshake's address that [`normalise`] cuts off, from `\0` or `///` on; empty if there is

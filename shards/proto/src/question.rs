@@ -39,7 +39,7 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Answer {
     /// The route's plan for this client, or `None` if no route matches.
-    Route(Option<Box<RoutePlan>>),
+    Route(Option<RoutePlan>),
     /// The status to show; `None` closes the connection without an answer.
     Status(Option<Arc<StatusReply>>),
     /// The decrypted secret; `None` if either ciphertext was not made with our key or the token differs.
@@ -56,7 +56,7 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteQuery {
     /// The normalised host name (see `crate::hostname::normalise`); empty for legacy pings that name none.
-    pub hostname: String,
+    pub hostname: Arc<str>,
     /// The client's protocol version; negative or unknown for clients we have never heard of.
     pub protocol: i32,
     /// Whether the client wants a status or a login.

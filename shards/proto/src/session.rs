@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::proxy_header::Allowed;
-use crate::question::{Answer, AskError, Question, RewriteHost, Target};
+use crate::question::{Answer, AskError, ClientInfo, Question, RewriteHost, Target};
 use crate::{Entropy, Now};
 
 use context::{Context, Listening};
@@ -171,7 +171,7 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeFacts {
     /// The normalised host name; client-controlled.
-    pub hostname: String,
+    pub hostname: Arc<str>,
     /// The port that the client connected to, by its own word.
     pub port: u16,
     /// The protocol version, by the client's own word.
@@ -259,6 +259,15 @@ impl Session {
         self.context.now = now;
         let end = self.leave_phase().hang_up(&self.context);
         self.go(Err(Ending::Close(end)));
+    }
+
+    /// Lends memory for what the next event has to say: it comes back in the output of the next
+    /// [`Self::poll`] that is called with an output without any. What it holds is sent first.
+    ///
+    /// A caller that does not lend pays for memory with every message. One that does should lend when the
+    /// event has come, so that a session which waits holds none.
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        self.context.lend(buffer);
     }
 
     /// Appends what is to be sent to `output` and gives the next effect; `None` when there is nothing more to
@@ -365,6 +374,18 @@ impl Facts {
             traceparent: None,
             target: None,
         }
+    }
+
+    /// The client as adapters see it; `None` before it has told where it wants to go.
+    #[must_use]
+    pub fn client_info(&self) -> Option<ClientInfo> {
+        let handshake = self.handshake.as_ref()?;
+        Some(ClientInfo {
+            address: self.client,
+            hostname: handshake.hostname.as_ref().to_owned(),
+            port: handshake.port,
+            protocol: handshake.protocol,
+        })
     }
 }
 

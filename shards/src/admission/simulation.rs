@@ -96,7 +96,10 @@ impl World {
             _ => self.latest += Duration::from_millis(choices.below(5_000)),
         }
         for (number, shard) in self.shards.iter().enumerate() {
-            let here = self.connections.iter().filter(|connection| connection.shard == number);
+            let here = self
+                .connections
+                .iter()
+                .filter(|connection| connection.shard == number);
             let (seats, logins) = here.fold((0, 0), |(seats, logins), connection| {
                 (seats + 1, logins + usize::from(connection.login.is_some()))
             });
@@ -145,7 +148,9 @@ impl World {
         let behind = Duration::from_millis(choices.one_of(&[0, 0, 8, 900, 30_000]));
         let now = self.latest.saturating_sub(behind);
         let open = self.connections.iter();
-        let open = open.filter(|connection| connection.prefix == Some(prefix)).count();
+        let open = open
+            .filter(|connection| connection.prefix == Some(prefix))
+            .count();
         let crowded = self.cap > 0 && open >= self.cap as usize;
         if !crowded {
             self.told = self.told.max(now);
@@ -171,7 +176,10 @@ impl World {
         if self.connections[index].login.is_some() {
             return;
         }
-        let logins = self.connections.iter().filter(|connection| connection.shard == shard);
+        let logins = self
+            .connections
+            .iter()
+            .filter(|connection| connection.shard == shard);
         let full = logins.filter(|connection| connection.login.is_some()).count() == self.logins_max;
         let login = self.shards[shard].login();
         assert_eq!(login.is_none(), full);
@@ -207,8 +215,14 @@ impl World {
         if let Some((limit, duration)) = self.rate {
             for times in self.admitted.values() {
                 for (first, start) in times.iter().enumerate() {
-                    let within = times[first..].iter().filter(|time| **time - *start < duration).count();
-                    assert!(within <= limit as usize, "{within} of {limit} within {duration:?}");
+                    let within = times[first..]
+                        .iter()
+                        .filter(|time| **time - *start < duration)
+                        .count();
+                    assert!(
+                        within <= limit as usize,
+                        "{within} of {limit} within {duration:?}"
+                    );
                 }
             }
         }
@@ -227,7 +241,10 @@ fn play_share(share: Range<u64>) {
         shed.extend(world.conclude());
     });
     for reason in [Shed::ShardFull, Shed::PrefixFull, Shed::RateLimited] {
-        assert!(alone || shed.contains(&reason), "nobody was turned away as {reason}");
+        assert!(
+            alone || shed.contains(&reason),
+            "nobody was turned away as {reason}"
+        );
     }
 }
 

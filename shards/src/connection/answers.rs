@@ -24,7 +24,7 @@ impl Connection {
         let answer = match question {
             Question::Route(query) => Some(self.route(&query)),
             Question::Status(query) => self.status(query),
-            Question::Decrypt(encrypted) => self.decrypt(encrypted),
+            Question::Decrypt(encrypted) => self.decrypt(*encrypted),
             Question::Authenticate(query) => self.authenticate(query),
             Question::Choose(query) => self.choose(query),
             Question::Localize(query) => self.localize(query),
@@ -59,10 +59,10 @@ impl Connection {
             None
         };
         let Some(bound) = shed else {
-            return Answer::Route(Some(Box::new(plan)));
+            return Answer::Route(Some(plan));
         };
         self.shard.count(|meter| meter.shed(bound));
-        Answer::Route(Some(Box::new(RoutePlan::Refuse(overloaded()))))
+        Answer::Route(Some(RoutePlan::Refuse(overloaded())))
     }
 
     /// Counts the login as one of the shard's; gives the bound that does not let it in.
@@ -75,7 +75,7 @@ impl Connection {
         self.login.is_none().then_some(Bound::Logins)
     }
 
-    fn decrypt(&mut self, encrypted: Box<EncryptedSecret>) -> Option<Answer> {
+    fn decrypt(&mut self, encrypted: EncryptedSecret) -> Option<Answer> {
         let decrypting = self.shard.decryptor.submit(encrypted, self.socket.notifier());
         self.errand = Some(Errand::Decryption(decrypting));
         None

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use passage_proto::question::{Answer, ClientInfo, StatusQuery};
-use passage_proto::session::Facts;
+use passage_proto::question::{Answer, StatusQuery};
 use passage_proto::status::StatusReply;
 
 use super::Connection;
@@ -110,19 +109,9 @@ impl Connection {
     /// Sees to it that a new status is asked for, unless that was tried a moment ago. Says whether one is on
     /// its way.
     fn ask_for_status(&self, key: (FeedId, StatusKey), adapter: Remote, is_awaited: bool) -> bool {
-        let client = || Some(Box::new(client(self.session.facts())?));
+        let client = || self.session.facts().client_info().map(Box::new);
         // What nobody waits for is no part of this ping.
         let trace = self.record.innermost().filter(|_| is_awaited);
         self.shard.ask_for_status(key, adapter, is_awaited, trace, client)
     }
-}
-
-fn client(facts: &Facts) -> Option<ClientInfo> {
-    let handshake = facts.handshake.as_ref()?;
-    Some(ClientInfo {
-        address: facts.client,
-        hostname: handshake.hostname.clone(),
-        port: handshake.port,
-        protocol: handshake.protocol,
-    })
 }

@@ -1,4 +1,8 @@
-//! The receive buffers of a shard: one provided-buffer ring that every socket receives into.
+//! The receive buffers of a shard: two provided-buffer rings that every socket receives into.
+//!
+//! Most receives bring little and fill a common buffer. A relay that carries bulk fills large ones, because
+//! what a byte costs the kernel falls with the length of each receive and send. Of a ring's buffers only a
+//! few are offered at a time, the last used first, so that the same ones stay in the CPU's cache.
 #![expect(unsafe_code, reason = "memory that is shared with the kernel")]
 
 use std::io;
@@ -8,109 +12,218 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-/// The buffer group that every receive names.
-pub(super) const GROUP: u16 = 0;
+use super::Settings;
+
+/// Large buffers that the kernel may fill at a time. One, because memory that is in the cache is copied faster
+/// than the next socket could be waited for.
+const LARGE_OFFERED_MAX: u16 = 1;
+
+/// The two kinds of buffers; the discriminant is the kernel's name for the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Common = 0,
+    Large = 1,
+}
+
+impl Kind {
+    /// The buffer group that a receive names.
+    pub(super) fn group(self) -> u16 {
+        self as u16
+    }
+}
 
 /// All buffers of a shard. A buffer is the kernel's until a completion names it; then it is a [`Lease`] until
 /// [`Buffers::give_back`].
 pub(super) struct Buffers {
+    common: Stock,
+    large: Stock,
+}
+
+impl Buffers {
+    /// Maps the buffers and gives them to the ring. They must be dropped after it.
+    pub(super) fn register(ring: &IoUring, settings: Settings) -> io::Result<Self> {
+        let Settings {
+            buffers,
+            buffer_bytes,
+            large_buffers,
+            large_buffer_bytes,
+            ..
+        } = settings;
+        Ok(Self {
+            common: Stock::register(ring, Kind::Common, buffers, u32::from(buffer_bytes), u16::MAX)?,
+            large: Stock::register(
+                ring,
+                Kind::Large,
+                large_buffers,
+                large_buffer_bytes,
+                LARGE_OFFERED_MAX,
+            )?,
+        })
+    }
+
+    /// Takes the buffer `id` that a completion named, with `len` received bytes in it. The caller vouches
+    /// that it was named once since it was last given back, which is what the kernel guarantees.
+    pub(super) fn lease(&mut self, kind: Kind, id: u16, len: usize) -> Lease {
+        self.stock(kind).lease(id, len)
+    }
+
+    /// Gives a buffer to the kernel again.
+    pub(super) fn give_back(&mut self, lease: Lease) {
+        self.stock(lease.kind).give_back(lease);
+    }
+
+    /// Common buffers that are leased now.
+    pub(super) fn leased(&self) -> u16 {
+        self.common.leased
+    }
+
+    /// Buffers of a kind that the kernel may fill now.
+    pub(super) fn offered(&self, kind: Kind) -> u16 {
+        match kind {
+            Kind::Common => self.common.offered,
+            Kind::Large => self.large.offered,
+        }
+    }
+
+    /// Whether so many of a kind are leased that nobody should hold one for longer than a turn.
+    pub(super) fn are_scarce(&self, kind: Kind) -> bool {
+        let stock = match kind {
+            Kind::Common => &self.common,
+            Kind::Large => &self.large,
+        };
+        stock.leased > stock.count / 2
+    }
+
+    /// Whether these bytes filled their buffer: there may be more.
+    pub(super) fn is_full(&self, lease: &Lease) -> bool {
+        lease.len >= self.common.bytes
+    }
+
+    /// Where the rings of descriptors lie, and how long they are, for a simulated kernel.
+    #[cfg(test)]
+    pub(super) fn descriptors(&self) -> [(*const BufRingEntry, u16); 2] {
+        [&self.common, &self.large].map(|stock| {
+            (
+                stock.descriptors.at.as_ptr().cast::<BufRingEntry>().cast_const(),
+                stock.count,
+            )
+        })
+    }
+
+    /// Buffers of both kinds that are leased now.
+    #[cfg(test)]
+    pub(super) fn all_leased(&self) -> u16 {
+        self.common.leased + self.large.leased
+    }
+
+    /// Leaves the memory to the kernel for good: it may still use it.
+    pub(super) fn leak(&mut self) {
+        for stock in [&mut self.common, &mut self.large] {
+            stock.memory.leak();
+            stock.descriptors.leak();
+        }
+    }
+
+    fn stock(&mut self, kind: Kind) -> &mut Stock {
+        match kind {
+            Kind::Common => &mut self.common,
+            Kind::Large => &mut self.large,
+        }
+    }
+}
+
+/// All buffers of one kind.
+struct Stock {
+    kind: Kind,
     /// The descriptors, a ring that the kernel reads.
     descriptors: Mapping,
     memory: Mapping,
     count: u16,
-    bytes: u16,
+    bytes: u32,
     tail: u16,
     leased: u16,
+    /// Buffers that the kernel has now.
+    offered: u16,
+    /// At most so many are offered.
+    offered_max: u16,
+    /// The others, the last used last.
+    kept: Vec<u16>,
 }
 
 /// Received bytes in a buffer that is ours for now. Not `Clone`: whoever holds it is the only one who may
 /// look.
 pub(super) struct Lease {
     at: NonNull<u8>,
-    len: u16,
+    len: u32,
     id: u16,
+    kind: Kind,
 }
 
-impl Buffers {
-    /// Maps `count` (a power of two) buffers of `bytes` each and gives them to the ring. They must be dropped
-    /// after it.
-    pub(super) fn register(ring: &IoUring, count: u16, bytes: u16) -> io::Result<Self> {
+impl Stock {
+    /// Maps `count` (rounded up to a power of two) buffers of `bytes` each and gives them to the ring.
+    fn register(ring: &IoUring, kind: Kind, count: u16, bytes: u32, offered_max: u16) -> io::Result<Self> {
         let count = count.next_power_of_two();
         let descriptors = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
-        let memory = Mapping::new(usize::from(count) * usize::from(bytes))?;
+        let memory = Mapping::new(usize::from(count) * bytes as usize)?;
         let address = descriptors.at.as_ptr() as u64;
         // SAFETY: `descriptors` is page-aligned, as long as `count` entries, and lives until after the ring:
         // it is unmapped in our drop, and the engine's core drops the ring first.
         unsafe {
             ring.submitter()
-                .register_buf_ring_with_flags(address, count, GROUP, 0)?
+                .register_buf_ring_with_flags(address, count, kind.group(), 0)?
         };
-        let mut buffers = Self {
+        let mut stock = Self {
+            kind,
             descriptors,
             memory,
             count,
             bytes,
             tail: 0,
             leased: 0,
+            offered: 0,
+            offered_max,
+            kept: (0..count).rev().collect(),
         };
-        for id in 0..count {
-            buffers.offer(id);
-        }
-        Ok(buffers)
+        stock.restock();
+        Ok(stock)
     }
 
-    /// Takes the buffer `id` that a completion named, with `len` received bytes in it. The caller vouches
-    /// that it was named once since it was last given back, which is what the kernel guarantees.
-    pub(super) fn lease(&mut self, id: u16, len: usize) -> Lease {
+    fn lease(&mut self, id: u16, len: usize) -> Lease {
         assert!(
-            id < self.count && len <= usize::from(self.bytes),
+            id < self.count && len <= self.bytes as usize,
             "the kernel named a buffer that it was not given"
         );
         self.leased += 1;
+        self.offered -= 1;
+        self.restock();
         #[expect(clippy::cast_possible_truncation, reason = "at most `bytes`, as asserted")]
         Lease {
             at: self.address(id),
-            len: len as u16,
+            len: len as u32,
             id,
+            kind: self.kind,
         }
     }
 
-    /// Gives a buffer to the kernel again.
-    pub(super) fn give_back(&mut self, lease: Lease) {
+    fn give_back(&mut self, lease: Lease) {
         self.leased -= 1;
-        self.offer(lease.id);
+        self.kept.push(lease.id);
+        self.restock();
     }
 
-    /// Buffers that are leased now.
-    pub(super) fn leased(&self) -> u16 {
-        self.leased
-    }
-
-    /// Buffers that the kernel may fill.
-    pub(super) fn free(&self) -> u16 {
-        self.count - self.leased
-    }
-
-    /// Whether so many are leased that nobody should hold one for longer than a turn.
-    pub(super) fn are_scarce(&self) -> bool {
-        self.leased > self.count / 2
-    }
-
-    /// Where the ring of descriptors lies, and how many they are, for a simulated kernel.
-    #[cfg(test)]
-    pub(super) fn descriptors(&self) -> (*const BufRingEntry, u16) {
-        (self.descriptors.at.as_ptr().cast(), self.count)
-    }
-
-    /// Leaves the memory to the kernel for good: it may still use it.
-    pub(super) fn leak(&mut self) {
-        self.memory.leak();
-        self.descriptors.leak();
+    /// Offers as many buffers as may be.
+    fn restock(&mut self) {
+        while self.offered < self.offered_max
+            && let Some(id) = self.kept.pop()
+        {
+            self.offered += 1;
+            self.offer(id);
+        }
     }
 
     fn address(&self, id: u16) -> NonNull<u8> {
         // SAFETY: `id` is below `count`, so that the offset lies within the mapping.
-        unsafe { self.memory.at.add(usize::from(id) * usize::from(self.bytes)) }
+        unsafe { self.memory.at.add(usize::from(id) * self.bytes as usize) }
     }
 
     fn offer(&mut self, id: u16) {
@@ -123,7 +236,7 @@ impl Buffers {
         unsafe {
             let entry = &mut *first.add(usize::from(self.tail & (self.count - 1)));
             entry.set_addr(address);
-            entry.set_len(u32::from(self.bytes));
+            entry.set_len(self.bytes);
             entry.set_bid(id);
             self.tail = self.tail.wrapping_add(1);
             let tail: *const AtomicU16 = BufRingEntry::tail(first).cast();
@@ -132,7 +245,7 @@ impl Buffers {
     }
 }
 
-impl Drop for Buffers {
+impl Drop for Stock {
     fn drop(&mut self) {
         if self.leased > 0 {
             // Somebody may still look at received bytes: leave the memory to them.
@@ -145,11 +258,15 @@ impl Lease {
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the kernel wrote these bytes before the completion, does not touch the buffer until it is
         // given back, which consumes the lease, and the memory is not unmapped while leases are out.
-        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), usize::from(self.len)) }
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len as usize) }
     }
 
     pub(super) fn len(&self) -> usize {
-        usize::from(self.len)
+        self.len as usize
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Forgets the first `n` bytes.
@@ -159,7 +276,7 @@ impl Lease {
         self.at = unsafe { self.at.add(n) };
         #[expect(clippy::cast_possible_truncation, reason = "at most `len`, as asserted")]
         {
-            self.len -= n as u16;
+            self.len -= n as u32;
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::buffers::Buffers;
+use super::buffers::{Buffers, Kind};
 use super::calls::Call;
 use super::pool::Pool;
 use super::relay::Relay;
@@ -37,6 +37,10 @@ pub(super) struct Core {
     pub(super) relays: Slab<Relay>,
     /// Bytes that relays hold outside of the shard's buffers.
     pub(super) spilled: usize,
+    /// Bytes that they may hold.
+    pub(super) spilled_max: usize,
+    /// The tick at which relays were last ended because they held more.
+    pub(super) relieved: u64,
     pub(super) pool: Pool,
     pub(super) wakes: Vec<Waker>,
     pub(super) calls: VecDeque<Call>,
@@ -49,8 +53,8 @@ pub(super) struct Core {
     pub(super) parked: bool,
     /// How long turns took, since somebody asked.
     pub(super) turns: Durations,
-    /// Sockets that found no receive buffer, in order.
-    pub(super) starved: VecDeque<Key>,
+    /// Sockets that found no receive buffer of a kind, in order.
+    pub(super) starved: [VecDeque<Key>; 2],
     batch: Vec<Completion>,
     fired: Vec<u32>,
     signal: Arc<Signal>,
@@ -69,7 +73,7 @@ const SIGNAL: Key = Key {
 impl Core {
     pub(super) fn new(settings: Settings, signal: Arc<Signal>) -> Result<Self, EngineError> {
         let ring = Ring::new(settings.entries, settings.completions)?;
-        let buffers = ring.register_buffers(settings.buffers, settings.buffer_bytes)?;
+        let buffers = ring.register_buffers(settings)?;
         let now = Instant::now();
         Ok(Self {
             ring,
@@ -78,6 +82,8 @@ impl Core {
             timers: Wheel::new(),
             relays: Slab::new(),
             spilled: 0,
+            spilled_max: settings.relay_memory,
+            relieved: 0,
             pool: Pool::default(),
             wakes: Vec::new(),
             calls: VecDeque::new(),
@@ -88,7 +94,7 @@ impl Core {
             stopping: false,
             parked: false,
             turns: Durations::new(&TURNS),
-            starved: VecDeque::new(),
+            starved: Default::default(),
             batch: Vec::new(),
             fired: Vec::new(),
             signal,
@@ -216,7 +222,8 @@ impl Core {
             "as the test wants it"
         );
         match op {
-            Op::Receive => self.received(key, completion),
+            Op::Receive => self.received(key, Kind::Common, completion),
+            Op::ReceiveBulk => self.received(key, Kind::Large, completion),
             Op::Send => self.sent(key, completion.result),
             Op::Connect => self.connected(key, completion.result),
             Op::Accept => self.accepted(key, completion),
@@ -282,17 +289,15 @@ impl Core {
     /// Lets sockets that found no buffer receive again, as many as there are buffers, the longest-waiting
     /// first.
     fn feed_starved(&mut self) {
-        for _ in 0..self
-            .buffers
-            .free()
-            .min(u16::try_from(self.starved.len()).unwrap_or(u16::MAX))
-        {
-            let Some(key) = self.starved.pop_front() else {
-                return;
-            };
-            if let Some(slot) = self.slots.slot(key) {
-                slot.flags.starving = false;
-                self.resume(key);
+        for kind in [Kind::Common, Kind::Large] {
+            for _ in 0..self.buffers.offered(kind) {
+                let Some(key) = self.starved[kind as usize].pop_front() else {
+                    break;
+                };
+                if let Some(slot) = self.slots.slot(key) {
+                    slot.flags.starving = false;
+                    self.resume(key);
+                }
             }
         }
     }

@@ -2,15 +2,18 @@
 //!
 //! Each direction is a [`Way`] into one side. Received buffers are sent as they are; only when the sink is
 //! slow are bytes copied out of the shard's buffers, merged, and sent from there. Above [`HIGH_WATER`] the
-//! source is not received from.
+//! source is not received from. A source that fills its buffers is received from into large ones, one at a
+//! time, until it brings little again.
+
+mod way;
 
 use std::time::{Duration, Instant};
 
-use super::buffers::{Buffers, Lease};
+use self::way::Way;
+use super::buffers::Lease;
 use super::calls::Call;
 use super::core::Core;
-use super::pool::Pool;
-use super::slot::{Face, Outgoing, Side};
+use super::slot::{Face, Intake, Outgoing, Side};
 use super::tag::Key;
 use super::timers::ticks;
 
@@ -20,20 +23,10 @@ pub(super) const HIGH_WATER: usize = 128 * 1024;
 /// Bytes waiting in one direction at or below which its source is received from again.
 const LOW_WATER: usize = 32 * 1024;
 
-/// Bytes that all relays of a shard may hold outside of the shard's buffers before [`LOW_WATER`] is the
-/// high-water mark.
-const SPILLED_MAX: usize = 64 * 1024 * 1024;
-
-/// Receive buffers that wait in one direction at most; what comes then is copied.
-const PIECES_MAX: usize = 4;
-
-/// Waiting pieces of together at most this many bytes are sent as one.
-const MERGED_MAX: usize = 8 * 1024;
-
 /// How long a side that ended well may take to read the rest.
 const LINGER: Duration = Duration::from_secs(5);
 
-const _: () = assert!(LOW_WATER < HIGH_WATER && HIGH_WATER < SPILLED_MAX);
+const _: () = assert!(LOW_WATER < HIGH_WATER);
 
 /// What became of a relay.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +54,8 @@ pub enum RelayEnd {
     ClientFailed,
     /// The target's connection broke.
     TargetFailed,
+    /// A side did not read, and the relays of the shard held as much as they may.
+    Overloaded,
     /// The engine was told to end it, or a bug of ours was caught.
     Aborted,
 }
@@ -83,31 +78,11 @@ pub(super) struct Relay {
     on_end: OnEnd,
 }
 
-/// One direction. What is being sent belongs to the sink's slot, the rest waits here.
-#[derive(Default)]
-struct Way {
-    /// Waiting, in order: first these,
-    pieces: [Option<Lease>; PIECES_MAX],
-    /// then these.
-    spill: Vec<u8>,
-    /// Bytes waiting or being sent.
-    waiting: usize,
-    /// How many of them were copied out of the shard's buffers.
-    copied: usize,
-    /// Bytes that the sink took.
-    taken: u64,
-    /// Too much is waiting: the source is not received from.
-    paused: bool,
-    /// The source will bring no more.
-    ended: bool,
-    /// The sink was told so.
-    shut: bool,
-}
-
 impl Core {
     /// Begins a relay between two slots that have an owner. `first` goes to the target before anything else.
     pub(super) fn start_relay(&mut self, keys: [Key; 2], first: Vec<u8>, idle: Duration, on_end: OnEnd) {
         let mut ways = <[Way; 2]>::default();
+        ways.iter_mut().for_each(|way| way.taken_at = self.tick);
         ways[Side::Target as usize].spill(&first);
         self.spilled += first.len();
         self.pool.put(first);
@@ -181,17 +156,62 @@ impl Core {
         };
         relay.moved = self.tick;
         let way = &mut relay.ways[sink as usize];
+        let turned_bulk = way.judge(self.buffers.is_full(&lease)) && way.bulk;
         self.spilled += way.queue(lease, &mut self.buffers);
-        let high = if self.spilled > SPILLED_MAX {
-            LOW_WATER
+        if self.spilled > self.spilled_max {
+            self.relieve(index);
+        }
+        let Some(relay) = self.relays.get_mut(index as usize) else {
+            return;
+        };
+        let way = &mut relay.ways[sink as usize];
+        let high = if is_strained(self.spilled, self.spilled_max) {
+            0
         } else {
             HIGH_WATER
         };
         if way.waiting > high && !way.paused {
             way.paused = true;
             self.pause(from);
+        } else if turned_bulk {
+            // It goes on in the other way once the receive under way has ended.
+            self.pause(from);
         }
         self.launch(index, sink);
+    }
+
+    /// Relays hold more than they may: ends those whose sinks have taken nothing for the longest time, until
+    /// a quarter is free. Looks at all relays, and so at most once a tick; otherwise ends the one that came
+    /// last.
+    fn relieve(&mut self, last: u32) {
+        let mut victims = Vec::new();
+        if self.relieved != self.tick {
+            self.relieved = self.tick;
+            let holding = |relay: &Relay| {
+                relay
+                    .ways
+                    .iter()
+                    .filter(|way| way.copied > 0)
+                    .map(|way| way.taken_at)
+                    .min()
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
+            victims.extend(
+                self.relays
+                    .iter()
+                    .filter_map(|(index, relay)| Some((holding(relay)?, index as u32))),
+            );
+            victims.sort_unstable();
+        } else {
+            victims.push((0, last));
+        }
+        for (_, victim) in victims {
+            if self.spilled <= self.spilled_max / 4 * 3 {
+                return;
+            }
+            self.stats.overloaded += 1;
+            self.cut_relay(victim, RelayEnd::Overloaded);
+        }
     }
 
     /// Receives from `source`, unless too much of it is waiting or nobody is left to get it.
@@ -200,9 +220,17 @@ impl Core {
             return;
         };
         let sink = source.other() as usize;
+        let way = &relay.ways[sink];
         if let (Some(from), Some(_)) = (relay.sides[source as usize], relay.sides[sink])
-            && !relay.ways[sink].paused
+            && !way.paused
+            && let Some(slot) = self.slots.slot(from)
+            && slot.may_receive()
         {
+            slot.intake = match way.bulk {
+                _ if is_strained(self.spilled, self.spilled_max) => Intake::Once,
+                true => Intake::Bulk,
+                false => Intake::Steady,
+            };
             self.receive(from);
         }
     }
@@ -253,6 +281,7 @@ impl Core {
                 relay.moved = self.tick;
                 relay.ways[sink as usize].waiting -= taken;
                 relay.ways[sink as usize].taken += taken as u64;
+                relay.ways[sink as usize].taken_at = self.tick;
                 match sink {
                     Side::Target => self.stats.relayed_to_target += taken as u64,
                     Side::Client => self.stats.relayed_to_client += taken as u64,
@@ -288,7 +317,8 @@ impl Core {
         let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
             return;
         };
-        if self.buffers.are_scarce()
+        if let Outgoing::Piece(lease) = &slot.outgoing
+            && self.buffers.are_scarce(lease.kind())
             && let Outgoing::Piece(lease) = std::mem::take(&mut slot.outgoing)
         {
             let mut bytes = self.pool.take();
@@ -317,7 +347,10 @@ impl Core {
         let (next, copied) = way.next(&mut self.buffers, &mut self.pool);
         self.spilled += copied;
         if !matches!(next, Outgoing::Nothing) {
-            let wait = !matches!(next, Outgoing::Piece(_)) || !self.buffers.are_scarce();
+            let wait = match &next {
+                Outgoing::Piece(lease) => !self.buffers.are_scarce(lease.kind()),
+                _ => true,
+            };
             slot.outgoing = next;
             self.send_outgoing(key, wait);
         } else if way.ended && !way.shut {
@@ -397,58 +430,7 @@ impl Core {
     }
 }
 
-impl Way {
-    /// Queues a received buffer, or a copy of its bytes. How many bytes were copied.
-    fn queue(&mut self, lease: Lease, buffers: &mut Buffers) -> usize {
-        let free = self.pieces.iter_mut().find(|piece| piece.is_none());
-        match free {
-            Some(free) if self.spill.is_empty() && !buffers.are_scarce() => {
-                self.waiting += lease.len();
-                *free = Some(lease);
-                0
-            }
-            _ => {
-                let copied = self.spill(lease.bytes());
-                buffers.give_back(lease);
-                copied
-            }
-        }
-    }
-
-    /// Queues a copy of some bytes. How many they are.
-    fn spill(&mut self, bytes: &[u8]) -> usize {
-        self.spill.extend_from_slice(bytes);
-        self.waiting += bytes.len();
-        self.copied += bytes.len();
-        bytes.len()
-    }
-
-    /// What to send next, and how many bytes of it were copied just now: small pieces are merged.
-    fn next(&mut self, buffers: &mut Buffers, pool: &mut Pool) -> (Outgoing, usize) {
-        let queued = self.pieces.iter().flatten().count();
-        let bytes: usize = self.pieces.iter().flatten().map(Lease::len).sum();
-        if queued > 1 && bytes <= MERGED_MAX {
-            let mut merged = pool.take();
-            for lease in self.pieces.iter_mut().filter_map(Option::take) {
-                merged.extend_from_slice(lease.bytes());
-                buffers.give_back(lease);
-            }
-            self.copied += bytes;
-            return (Outgoing::Bytes(merged, 0), bytes);
-        }
-        if let Some(first) = self.pieces[0].take() {
-            self.pieces.rotate_left(1);
-            return (Outgoing::Piece(first), 0);
-        }
-        match std::mem::take(&mut self.spill) {
-            spill if spill.is_empty() => (Outgoing::Nothing, 0),
-            spill => (Outgoing::Bytes(spill, 0), 0),
-        }
-    }
-
-    fn discard(self, buffers: &mut Buffers) {
-        for lease in self.pieces.into_iter().flatten() {
-            buffers.give_back(lease);
-        }
-    }
+/// Whether relays hold so much that a source is received from only while nothing of it waits.
+fn is_strained(spilled: usize, max: usize) -> bool {
+    spilled > max / 2
 }

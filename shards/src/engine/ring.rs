@@ -18,7 +18,8 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 use socket2::SockAddr;
 
-use super::buffers::{Buffers, GROUP};
+use super::Settings;
+use super::buffers::{Buffers, Kind};
 use super::error::EngineError;
 #[cfg(test)]
 use super::simulation::kernel::Kernel;
@@ -87,8 +88,8 @@ impl Ring {
     }
 
     /// Maps receive buffers and gives them to the ring. Drop them after it.
-    pub(super) fn register_buffers(&self, count: u16, bytes: u16) -> Result<Buffers, EngineError> {
-        Buffers::register(&self.io, count, bytes)
+    pub(super) fn register_buffers(&self, settings: Settings) -> Result<Buffers, EngineError> {
+        Buffers::register(&self.io, settings)
             .map_err(|error| EngineError::classify("register receive buffers", error))
     }
 
@@ -121,10 +122,24 @@ impl Ring {
         !self.backlog.is_empty() || !self.io.submission().is_empty()
     }
 
-    /// Receives until told otherwise, into the shard's buffers.
+    /// Receives until told otherwise, into the shard's common buffers.
     pub(super) fn receive(&mut self, key: Key, socket: BorrowedFd<'_>) {
-        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
+        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), Kind::Common.group()).build();
         self.push(entry.user_data(encode(Op::Receive, key)));
+    }
+
+    /// Receives once, into one of the shard's buffers of this kind.
+    pub(super) fn receive_once(&mut self, key: Key, socket: BorrowedFd<'_>, kind: Kind) {
+        let op = match kind {
+            Kind::Common => Op::Receive,
+            Kind::Large => Op::ReceiveBulk,
+        };
+        // The length is the buffer's.
+        let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0)
+            .buf_group(kind.group())
+            .build()
+            .flags(Flags::BUFFER_SELECT);
+        self.push(entry.user_data(encode(op, key)));
     }
 
     /// Accepts until told otherwise.

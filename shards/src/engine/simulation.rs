@@ -12,6 +12,7 @@ use super::{RelayEnd, Settings};
 use crate::choices::{Choices, play_seeds};
 
 pub(super) mod kernel;
+mod submission;
 mod world;
 
 /// What every stream is a part of.
@@ -32,6 +33,9 @@ fn play(choices: &mut Choices) -> Summary {
         completions: 16,
         buffers: choices.one_of(&[4, 1, 2, 8, 16, 64]),
         buffer_bytes: choices.one_of(&[4096, 128, 1024, 16 * 1024]),
+        large_buffers: choices.one_of(&[2, 1, 4]),
+        large_buffer_bytes: choices.one_of(&[32 * 1024, 5_000, 256 * 1024]),
+        relay_memory: choices.one_of(&[64 << 20, 64 << 20, 64 << 20, 300 * 1024, 64 * 1024]),
     };
     let mut world = World::new(settings, choices);
     world.run_wild(choices);
@@ -55,6 +59,7 @@ fn play_share(share: std::ops::Range<u64>) {
         RelayEnd::Idle,
         RelayEnd::ClientFailed,
         RelayEnd::TargetFailed,
+        RelayEnd::Overloaded,
         RelayEnd::Aborted,
     ];
     for end in all {

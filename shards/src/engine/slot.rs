@@ -7,7 +7,7 @@ use socket2::SockAddr;
 
 use super::buffers::Lease;
 use super::listen::Acceptor;
-use super::tag::{Key, SLOTS_MAX};
+use super::tag::{Key, Op, SLOTS_MAX};
 
 /// One open thing. Lives until its last operation has completed.
 #[derive(Default)]
@@ -29,7 +29,21 @@ pub(super) struct Slot {
     pub(super) address: Option<Box<SockAddr>>,
     /// The tick at which the task wants to hear of its deadline; `u64::MAX` for none.
     pub(super) deadline: u64,
+    /// How it is received from, now or the next time.
+    pub(super) intake: Intake,
     pub(super) flags: Flags,
+}
+
+/// How a socket is received from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// Until told otherwise, into common buffers.
+    #[default]
+    Steady,
+    /// One common buffer at a time.
+    Once,
+    /// One large buffer at a time.
+    Bulk,
 }
 
 /// Where a slot stands.
@@ -127,6 +141,14 @@ impl Slot {
     /// Whether the kernel may still use the slot's memory and descriptor.
     pub(super) fn is_busy(&self) -> bool {
         self.flags.receiving || self.flags.sending
+    }
+
+    /// The operation by which it receives.
+    pub(super) fn receive_op(&self) -> Op {
+        match self.intake {
+            Intake::Bulk => Op::ReceiveBulk,
+            Intake::Steady | Intake::Once => Op::Receive,
+        }
     }
 
     /// Whether another receive could bring anything.

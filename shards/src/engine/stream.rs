@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::buffers::Lease;
+use super::buffers::{Kind, Lease};
 use super::core::Core;
 use super::ring::Completion;
-use super::slot::{Face, Outgoing};
+use super::slot::{Face, Intake, Outgoing};
 use super::tag::{Key, Op};
 
 /// Bytes that are kept for a task that does not want input, before receiving stops.
@@ -26,7 +26,11 @@ impl Core {
     pub(super) fn receive(&mut self, key: Key) {
         let Some(slot) = self.slots.slot(key) else { return };
         if slot.may_receive() {
-            self.ring.receive(key, slot.descriptor());
+            match slot.intake {
+                Intake::Steady => self.ring.receive(key, slot.descriptor()),
+                Intake::Once => self.ring.receive_once(key, slot.descriptor(), Kind::Common),
+                Intake::Bulk => self.ring.receive_once(key, slot.descriptor(), Kind::Large),
+            }
             slot.flags.receiving = true;
         }
     }
@@ -36,7 +40,7 @@ impl Core {
         let Some(slot) = self.slots.slot(key) else { return };
         if slot.flags.receiving && !slot.flags.cancelling {
             slot.flags.cancelling = true;
-            self.ring.cancel(Op::Receive, key);
+            self.ring.cancel(slot.receive_op(), key);
         }
     }
 
@@ -99,6 +103,7 @@ impl Core {
     /// Lets go of a slot: cancels what is under way and closes the descriptor after that.
     pub(super) fn close(&mut self, key: Key) {
         let Some(slot) = self.slots.slot(key) else { return };
+        let receive = slot.receive_op();
         let (receive, send) = match &mut slot.face {
             Face::Listener(acceptor) => {
                 acceptor.close();
@@ -111,7 +116,7 @@ impl Core {
                     Op::Send
                 };
                 *face = Face::Closing;
-                (Op::Receive, send)
+                (receive, send)
             }
         };
         slot.stash = Vec::new();
@@ -148,9 +153,10 @@ impl Core {
         }
     }
 
-    pub(super) fn received(&mut self, key: Key, completion: &Completion) {
+    pub(super) fn received(&mut self, key: Key, kind: Kind, completion: &Completion) {
         let len = usize::try_from(completion.result).unwrap_or(0);
-        let lease = completion.buffer().map(|id| self.buffers.lease(id, len));
+        let lease = completion.buffer().map(|id| self.buffers.lease(kind, id, len));
+        self.stats.bulk_receives += u64::from(kind == Kind::Large && lease.is_some());
         let Some(slot) = self.slots.slot(key) else {
             return lease.into_iter().for_each(|lease| self.buffers.give_back(lease));
         };
@@ -170,7 +176,7 @@ impl Core {
                 match -errno {
                     libc::ENOBUFS => {
                         slot.flags.starving = true;
-                        self.starved.push_back(key);
+                        self.starved[kind as usize].push_back(key);
                         self.stats.starved += 1;
                     }
                     libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}

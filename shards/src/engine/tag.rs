@@ -5,6 +5,8 @@
 #[repr(u8)]
 pub(super) enum Op {
     Receive,
+    /// A receive into a large buffer.
+    ReceiveBulk,
     Send,
     Connect,
     Accept,
@@ -33,10 +35,11 @@ pub(super) fn encode(op: Op, key: Key) -> u64 {
 pub(super) fn decode(user_data: u64) -> (Op, Key) {
     let op = match user_data & 0xFF {
         0 => Op::Receive,
-        1 => Op::Send,
-        2 => Op::Connect,
-        3 => Op::Accept,
-        4 => Op::Wake,
+        1 => Op::ReceiveBulk,
+        2 => Op::Send,
+        3 => Op::Connect,
+        4 => Op::Accept,
+        5 => Op::Wake,
         _ => Op::Forget,
     };
     #[expect(clippy::cast_possible_truncation, reason = "cuts the fields out of the word")]
@@ -55,6 +58,7 @@ mod tests {
     fn tags_survive_the_round_trip() {
         for op in [
             Op::Receive,
+            Op::ReceiveBulk,
             Op::Send,
             Op::Connect,
             Op::Accept,

@@ -1,5 +1,6 @@
 //! Tests of the engine over real sockets: the engine on an executor's thread, the peers in plain threads.
 
+mod bulk;
 mod conversation;
 mod relay;
 mod wake;

@@ -84,7 +84,11 @@ fn play(choices: &mut Choices) -> [usize; 3] {
         latest = latest.max(clocks[shard]);
         let prefix = 1 + choices.below(prefixes);
         let verdict = limiter.decide(set | prefix, epoch + clocks[shard]);
-        assert_eq!(verdict, model.admit(prefix, clocks[shard]), "prefix {prefix} at {latest:?}");
+        assert_eq!(
+            verdict,
+            model.admit(prefix, clocks[shard]),
+            "prefix {prefix} at {latest:?}"
+        );
         verdicts[verdict as usize] += 1;
         if verdict == Verdict::Admitted {
             admitted.entry(prefix).or_default().push(latest);
@@ -92,8 +96,14 @@ fn play(choices: &mut Choices) -> [usize; 3] {
     }
     for times in admitted.values() {
         for (first, start) in times.iter().enumerate() {
-            let within = times[first..].iter().filter(|time| **time - *start < duration).count();
-            assert!(within <= limit as usize, "{within} of {limit} within {duration:?}");
+            let within = times[first..]
+                .iter()
+                .filter(|time| **time - *start < duration)
+                .count();
+            assert!(
+                within <= limit as usize,
+                "{within} of {limit} within {duration:?}"
+            );
         }
     }
     verdicts

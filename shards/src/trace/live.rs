@@ -124,7 +124,7 @@ impl Trace {
         if let Some(handshake) = &facts.handshake
             && self.who.protocol.is_none()
         {
-            self.who.server_address = Some(handshake.hostname.as_str().into());
+            self.who.server_address = Some((*handshake.hostname).into());
             self.who.protocol = Some(handshake.protocol);
         }
         // A verified identity replaces the claimed one.

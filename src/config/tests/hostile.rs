@@ -100,7 +100,10 @@ impl Hostile {
             Err(problems) => {
                 assert!(!problems.all().is_empty(), "refused without a reason");
                 for problem in problems.all() {
-                    assert!(!problem.allowed.is_empty(), "{problem} says nothing of what is allowed");
+                    assert!(
+                        !problem.allowed.is_empty(),
+                        "{problem} says nothing of what is allowed"
+                    );
                 }
                 false
             }
@@ -145,7 +148,11 @@ fn names(lines: &[String]) -> Vec<String> {
         let line = line.trim_start_matches(['#', ' ']);
         if let Some(title) = line.strip_prefix('[') {
             section.clear();
-            let title = title.trim_start_matches('[').split(']').next().unwrap_or_default();
+            let title = title
+                .trim_start_matches('[')
+                .split(']')
+                .next()
+                .unwrap_or_default();
             let _ = write!(section, "{}_", title.replace('.', "_").to_uppercase());
         } else if let Some((key, _)) = line.split_once('=') {
             names.push(format!("PASSAGE_{section}{}", key.trim().to_uppercase()));
@@ -177,7 +184,10 @@ fn play_share(share: Range<u64>) {
         }
     });
     let alone = std::env::var_os("SIMULATION_SEED").is_some();
-    assert!(alone || loaded > 0 && refused > 0, "{loaded} loaded, {refused} refused");
+    assert!(
+        alone || loaded > 0 && refused > 0,
+        "{loaded} loaded, {refused} refused"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What all phases of a conversation share.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -7,12 +8,13 @@ use uuid::Uuid;
 use crate::cipher::{Decryptor, Encryptor};
 use crate::fault::Fault;
 use crate::identity::SharedSecret;
-use crate::question::{ClientInfo, Purpose, Question, RouteQuery};
+use crate::question::{ClientInfo, Question, RouteQuery};
 use crate::version::Version;
 use crate::{Entropy, Now};
 
 use super::inbox::Inbox;
-use super::{Bounds, Effect, Facts, HandshakeFacts, Stage};
+use super::phase::Ending;
+use super::{Bounds, Effect, End, Facts, HandshakeFacts, Stage};
 
 /// Buffers, deadlines and knowledge that outlive a phase.
 #[derive(Debug)]
@@ -112,10 +114,21 @@ impl Context {
         }
     }
 
-    /// Moves what is to be sent to the caller's buffer and keeps no memory for it.
+    /// Writes what is to be sent into this memory until the next flush, behind what it holds already.
+    pub(super) fn lend(&mut self, mut buffer: Vec<u8>) {
+        buffer.append(&mut self.outbox);
+        self.outbox = buffer;
+    }
+
+    /// Moves what is to be sent to the caller's buffer and keeps no memory for it. A caller that has lent its
+    /// own gets that back.
     pub(super) fn flush(&mut self, output: &mut Vec<u8>) {
-        output.append(&mut self.outbox);
-        self.outbox = Vec::new();
+        let mut outbox = std::mem::take(&mut self.outbox);
+        if output.capacity() == 0 {
+            *output = outbox;
+        } else {
+            output.append(&mut outbox);
+        }
     }
 
     /// Enciphers everything from here on, in both directions. Input that came early is deciphered now.
@@ -135,19 +148,13 @@ impl Context {
     }
 
     /// Asks which route the client's host name leads to, now that it is known.
-    pub(super) fn ask_for_route(&mut self, client: &ClientInfo, purpose: Purpose) {
-        self.facts.handshake = Some(HandshakeFacts {
-            hostname: client.hostname.clone(),
-            port: client.port,
-            protocol: client.protocol,
-            purpose,
-        });
-        let hostname = client.hostname.clone();
+    pub(super) fn ask_for_route(&mut self, handshake: HandshakeFacts) {
         self.ask(Question::Route(RouteQuery {
-            hostname,
-            protocol: client.protocol,
-            purpose,
+            hostname: Arc::clone(&handshake.hostname),
+            protocol: handshake.protocol,
+            purpose: handshake.purpose,
         }));
+        self.facts.handshake = Some(handshake);
     }
 
     /// Notes who the player is, as far as that is known.
@@ -156,14 +163,20 @@ impl Context {
         self.facts.user_id = (!id.is_nil()).then_some(id);
     }
 
+    /// The protocol version of the handshake; 0 before there is one.
+    pub(super) fn protocol(&self) -> i32 {
+        let handshake = self.facts.handshake.as_ref();
+        handshake.map_or(0, |handshake| handshake.protocol)
+    }
+
     /// What the client's version speaks.
     pub(super) fn version(&self) -> &'static Version {
-        Version::of(
-            self.facts
-                .handshake
-                .as_ref()
-                .map_or(0, |handshake| handshake.protocol),
-        )
+        Version::of(self.protocol())
+    }
+
+    /// The client as adapters see it. To be called after the handshake only.
+    pub(super) fn client(&self) -> Result<ClientInfo, Ending> {
+        self.facts.client_info().ok_or(Ending::Close(End::Bug))
     }
 
     /// Starts the clock of a step that is the client's to take.

@@ -8,7 +8,7 @@ use crate::limits::{HANDSHAKE_BYTES_MAX, LEGACY_PING_GRACE};
 use crate::packet::handshake::{self, Intent};
 use crate::packet::legacy::{self, Detection};
 use crate::proxy_header::{self, Allowed};
-use crate::question::{ClientInfo, Purpose, RoutePlan};
+use crate::question::{Purpose, RoutePlan};
 use crate::text::keys;
 
 use super::context::{Context, Listening};
@@ -17,7 +17,7 @@ use super::login::LoginStart;
 use super::phase::{Ending, Next, Phase, Step};
 use super::relay::RelayedLogin;
 use super::status::{Status, StatusAnswer};
-use super::{End, Stage};
+use super::{End, HandshakeFacts, Stage};
 
 /// Nothing is known but where the connection comes from.
 #[derive(Debug)]
@@ -61,17 +61,17 @@ impl Handshake {
         let frame_bytes = frame.end;
         let packet = context.inbox.unread().get(frame).unwrap_or_default();
         let handshake = handshake::Handshake::decode(packet)?;
-        let routing = Routing {
-            client: ClientInfo {
-                address: context.facts.client,
-                hostname: hostname::normalise(handshake.address),
-                port: handshake.port,
-                protocol: handshake.protocol,
+        let intent = handshake.intent;
+        let facts = HandshakeFacts {
+            hostname: hostname::normalise(handshake.address).into(),
+            port: handshake.port,
+            protocol: handshake.protocol,
+            purpose: match intent {
+                Intent::Status => Purpose::Status,
+                Intent::Login | Intent::Transfer => Purpose::Login,
             },
-            intent: handshake.intent,
-            frame_bytes,
         };
-        Ok(routing.begin(context))
+        Ok(Routing { intent, frame_bytes }.begin(facts, context))
     }
 }
 
@@ -97,41 +97,38 @@ fn refuse_stranger(unread: &[u8]) -> Result<(), Fault> {
 /// The handshake is read, but still lies in the inbox: a relay's target will want to see it.
 #[derive(Debug)]
 pub(super) struct Routing {
-    client: ClientInfo,
     intent: Intent,
     frame_bytes: usize,
 }
 
 impl Routing {
-    fn begin(self, context: &mut Context) -> Next {
-        let purpose = match self.intent {
-            Intent::Status => Purpose::Status,
-            Intent::Login | Intent::Transfer => Purpose::Login,
-        };
-        (context.stage, context.listening) = match purpose {
+    fn begin(self, handshake: HandshakeFacts, context: &mut Context) -> Next {
+        (context.stage, context.listening) = match handshake.purpose {
             Purpose::Status => (Stage::Status, Listening::Deaf),
             Purpose::Login => (Stage::Login, Listening::Login),
         };
-        context.ask_for_route(&self.client, purpose);
-        Next::Wait(Phase::Routing(Box::new(self)))
+        context.ask_for_route(handshake);
+        Next::Wait(Phase::Routing(self))
     }
 
-    pub(super) fn route(self, plan: Option<Box<RoutePlan>>, context: &mut Context) -> Step {
+    pub(super) fn route(self, plan: Option<RoutePlan>, context: &mut Context) -> Step {
         let Some(plan) = plan else {
             return self.turn_away(context);
         };
-        match (*plan, self.intent) {
+        match (plan, self.intent) {
             (RoutePlan::Status, Intent::Status) => {
                 context.inbox.consume(self.frame_bytes);
                 context.expect_step();
-                Ok(Next::Read(Phase::Status(Status::new(self.client.protocol))))
+                Ok(Next::Read(Phase::Status(Status::new(context.protocol()))))
             }
             (RoutePlan::Relay(plan), Intent::Login | Intent::Transfer) => {
-                Ok(RelayedLogin::begin(self.client, plan, self.frame_bytes, context))
+                let client = context.client()?;
+                Ok(RelayedLogin::begin(client, plan, self.frame_bytes, context))
             }
             (RoutePlan::Transfer(plan), Intent::Login | Intent::Transfer) => {
                 context.inbox.consume(self.frame_bytes);
-                LoginStart::begin(self.client, plan, self.intent == Intent::Transfer, context)
+                let client = context.client()?;
+                LoginStart::begin(client, plan, self.intent == Intent::Transfer, context)
             }
             (RoutePlan::Refuse(refusal), _) => Err(refusal.into()),
             (RoutePlan::Status, _) | (RoutePlan::Transfer(_) | RoutePlan::Relay(_), Intent::Status) => {
@@ -146,6 +143,6 @@ impl Routing {
             return Err(Ending::refuse(keys::DISCONNECT_NO_ROUTE, End::NoRoute));
         }
         context.inbox.consume(self.frame_bytes);
-        Ok(StatusAnswer::for_unknown_host(self.client.protocol, context))
+        Ok(StatusAnswer::for_unknown_host(context.protocol(), context))
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::hostname;
 use crate::packet::legacy::{LegacyForm, LegacyPing};
-use crate::question::{AskError, ClientInfo, Purpose, Question, RoutePlan, StatusQuery};
+use crate::question::{AskError, Purpose, Question, RoutePlan, StatusQuery};
 use crate::status::StatusReply;
 
 use super::context::Context;
 use super::phase::{Ending, Next, Phase, Step};
-use super::{End, Stage};
+use super::{End, HandshakeFacts, Stage};
 
 /// Stands for the protocol version of a legacy client: their numbers mean other versions since 1.7.
 const LEGACY_PROTOCOL: i32 = -1;
@@ -23,20 +23,19 @@ pub(super) struct LegacyRouting {
 impl LegacyRouting {
     pub(super) fn begin(ping: LegacyPing, context: &mut Context) -> Next {
         let (host, port) = ping.address.unwrap_or_default();
-        let client = ClientInfo {
-            address: context.facts.client,
-            hostname: hostname::normalise(&host),
+        context.stage = Stage::Status;
+        context.ask_for_route(HandshakeFacts {
+            hostname: hostname::normalise(&host).into(),
             port,
             protocol: LEGACY_PROTOCOL,
-        };
-        context.stage = Stage::Status;
-        context.ask_for_route(&client, Purpose::Status);
+            purpose: Purpose::Status,
+        });
         Next::Wait(Phase::LegacyRouting(Self { form: ping.form }))
     }
 
-    pub(super) fn route(self, plan: Option<Box<RoutePlan>>, context: &mut Context) -> Step {
+    pub(super) fn route(self, plan: Option<RoutePlan>, context: &mut Context) -> Step {
         let routed = plan.is_some();
-        match plan.map(|plan| *plan) {
+        match plan {
             None | Some(RoutePlan::Status) => {
                 context.ask(Question::Status(StatusQuery {
                     protocol: LEGACY_PROTOCOL,

@@ -35,7 +35,7 @@ use super::{End, Handoff, Stage};
 pub(super) enum Phase {
     ProxyHeader(ProxyHeader),
     Handshake(Handshake),
-    Routing(Box<Routing>),
+    Routing(Routing),
     LegacyRouting(LegacyRouting),
     LegacyStatus(LegacyStatus),
     Status(Status),

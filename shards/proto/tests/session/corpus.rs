@@ -36,6 +36,8 @@ fn every_conversation_of_the_corpus_goes_as_the_model_does() {
 }
 
 fn corpus(target: &str) -> impl Iterator<Item = PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
 }

@@ -99,7 +99,7 @@ proptest! {
                 session.receive(bytes, now);
             }
             if let Some(Effect::Ask(Question::Route(_))) = session.poll(&mut Vec::new()) {
-                session.answer(Answer::Route(world.plan.clone().map(Box::new)), now);
+                session.answer(Answer::Route(world.plan.clone()), now);
             }
         }
         for size in &chunks {
@@ -207,7 +207,7 @@ fn blow() -> impl Strategy<Value = Blow> {
 fn answer(world: &World, choice: u8) -> Answer {
     match choice % 12 {
         0 => Answer::Route(None),
-        1..=3 => Answer::Route(world.plan.clone().map(Box::new)),
+        1..=3 => Answer::Route(world.plan.clone()),
         4 => Answer::Status(Some(status())),
         5 => Answer::Status(None),
         6 => Answer::Secret(Some(SharedSecret::new(SECRET))),

@@ -43,7 +43,11 @@ pub(crate) fn play(choices: &mut Choices) -> String {
         stage.elapsed = stage.elapsed.max(due);
         stage.happen(event, choices);
         events += 1;
-        assert!(events < EVENTS_MAX, "a conversation without an end: {:?}", stage.model);
+        assert!(
+            events < EVENTS_MAX,
+            "a conversation without an end: {:?}",
+            stage.model
+        );
     }
     stage.conclude(choices)
 }
@@ -133,7 +137,9 @@ impl Stage {
                 self.model.receive(packets, self.elapsed);
             }
             Happening::Answer => {
-                let Some((_, told, asked)) = self.answer.take() else { return };
+                let Some((_, told, asked)) = self.answer.take() else {
+                    return;
+                };
                 self.tell(&told, asked);
             }
             Happening::Tick => {
@@ -224,7 +230,9 @@ impl Stage {
 
     /// A relay's target reads everything that has arrived, in order, and the handshake first.
     fn check_replay(&self) {
-        let Some(handoff) = &self.transcript.handoff else { return };
+        let Some(handoff) = &self.transcript.handoff else {
+            return;
+        };
         let mut arrived = &self.visitor.written[..self.visitor.arrived];
         if self.visitor.behind_a_proxy {
             let header = arrived.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -236,7 +244,10 @@ impl Stage {
         let after_handshake = |bytes: &[u8]| bytes[usize::from(bytes[0]) + 1..].to_vec();
         assert_eq!(after_handshake(&handoff.replay), after_handshake(arrived));
         let host = target().host.clone();
-        let rewritten = handoff.replay.windows(host.len()).any(|window| window == host.as_bytes());
+        let rewritten = handoff
+            .replay
+            .windows(host.len())
+            .any(|window| window == host.as_bytes());
         assert!(rewritten, "the handshake names the target");
     }
 
@@ -328,9 +339,14 @@ fn seen_as(effect: &Effect) -> Seen {
 
 /// The packets that a client has read, by their names.
 fn names(transcript: &Transcript) -> Vec<&str> {
-    let sent = transcript.lines.iter().filter_map(|line| line.strip_prefix("sends "));
+    let sent = transcript
+        .lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("sends "));
     sent.map(|line| {
-        let end = line.find(|c: char| !(c.is_ascii_alphabetic() || c == ':')).unwrap_or(line.len());
+        let end = line
+            .find(|c: char| !(c.is_ascii_alphabetic() || c == ':'))
+            .unwrap_or(line.len());
         line[..end].trim_end_matches(':')
     })
     .collect()

@@ -177,7 +177,7 @@ fn events() -> Vec<(&'static str, Move)> {
 }
 
 fn route(world: World) -> Answer {
-    Answer::Route(world.plan.map(Box::new))
+    Answer::Route(world.plan)
 }
 
 /// A session in the given phase.

@@ -123,7 +123,7 @@ impl World {
             return None;
         }
         Some(match question {
-            Question::Route(query) => Answer::Route(self.plan_for(query.purpose).map(Box::new)),
+            Question::Route(query) => Answer::Route(self.plan_for(query.purpose)),
             Question::Status(_) => Answer::Status(self.status.clone()),
             Question::Decrypt(encrypted) => Answer::Secret(
                 (encrypted.verify_token == encrypted.expected_token

@@ -1,6 +1,9 @@
 //! A simulated kernel behind the ring: it reads the same submission entries and the same ring of buffers as
 //! the real one, and does with them whatever a kernel may do.
-#![expect(unsafe_code, reason = "a kernel reads and writes the memory that entries name")]
+#![expect(
+    unsafe_code,
+    reason = "a kernel reads and writes the memory that entries name"
+)]
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
@@ -11,14 +14,10 @@ use io_uring::squeue::Entry;
 use io_uring::types::BufRingEntry;
 
 use super::NOISE;
+use super::submission::{OP_CANCEL, OP_CLOSE, OP_RECEIVE, OP_SEND, Submission};
 use crate::choices::Choices;
 use crate::engine::ring::Completion;
 use crate::engine::tag::{Key, Op, decode, encode};
-
-const OP_CANCEL: u8 = 14;
-const OP_CLOSE: u8 = 19;
-const OP_SEND: u8 = 26;
-const OP_RECEIVE: u8 = 27;
 
 const FLAG_BUFFER: u32 = 1;
 const FLAG_MORE: u32 = 2;
@@ -37,8 +36,10 @@ pub(super) struct Line {
     pub(super) pushed: u64,
     /// Bytes of them that the kernel has received for the engine.
     pub(super) received: u64,
-    /// Bytes of them whose completions the engine has reaped before the first failure.
+    /// Bytes of them whose completions the engine has reaped before the first failure,
     pub(super) reaped: u64,
+    /// and at all.
+    pub(super) reaped_ever: u64,
     /// The peer has ended its side.
     pub(super) ended: bool,
     /// The peer has broken the connection.
@@ -55,7 +56,7 @@ pub(super) struct Line {
     pub(super) told: Option<Told>,
     /// Whether it was told of a failure.
     pub(super) failed: bool,
-    receive: Option<u64>,
+    receive: Option<Receiving>,
     send: Option<Sending>,
     /// Completions on their way, by operation: receives and sends.
     ready: [VecDeque<Completion>; 2],
@@ -66,6 +67,15 @@ pub(super) struct Line {
 pub(super) struct Told {
     pub(super) order: usize,
     pub(super) failed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Receiving {
+    user_data: u64,
+    /// The buffers that it takes.
+    group: usize,
+    /// It goes on until it is told otherwise.
+    many: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -82,9 +92,9 @@ pub(in crate::engine) struct Kernel {
     pub(super) choices: Choices,
     /// Whether the kernel does odd things of its own accord.
     pub(super) faulty: bool,
-    descriptors: *const BufRingEntry,
-    count: u16,
-    head: u16,
+    /// The rings of buffers, and how far they are read.
+    groups: [(*const BufRingEntry, u16); 2],
+    heads: [u16; 2],
     submitted: VecDeque<Entry>,
     /// Completions of requests that nobody waits for.
     forgotten: VecDeque<Completion>,
@@ -94,14 +104,13 @@ pub(in crate::engine) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) fn new(descriptors: (*const BufRingEntry, u16), choices: Choices) -> Self {
+    pub(super) fn new(groups: [(*const BufRingEntry, u16); 2], choices: Choices) -> Self {
         Self {
             lines: Vec::new(),
             choices,
             faulty: true,
-            descriptors: descriptors.0,
-            count: descriptors.1,
-            head: 0,
+            groups,
+            heads: [0; 2],
             submitted: VecDeque::new(),
             forgotten: VecDeque::new(),
             news: 0,
@@ -123,6 +132,7 @@ impl Kernel {
             pushed: 0,
             received: 0,
             reaped: 0,
+            reaped_ever: 0,
             ended: false,
             broken: false,
             taken: Vec::new(),
@@ -177,13 +187,19 @@ impl Kernel {
         for _ in 0..limit {
             let mut queues = Vec::new();
             for (number, line) in self.lines.iter().enumerate() {
-                queues.extend((0..2).filter(|op| !line.ready[*op].is_empty()).map(|op| (number, op)));
+                queues.extend(
+                    (0..2)
+                        .filter(|op| !line.ready[*op].is_empty())
+                        .map(|op| (number, op)),
+                );
             }
             if queues.is_empty() || self.faulty && self.choices.once_in(24) {
                 return;
             }
             let (number, op) = self.choices.one_of(&queues);
-            let Some(completion) = self.lines[number].ready[op].pop_front() else { return };
+            let Some(completion) = self.lines[number].ready[op].pop_front() else {
+                return;
+            };
             self.told(number, op, &completion);
             into.push(completion);
         }
@@ -230,7 +246,11 @@ impl Kernel {
                 let line = self.line_of(entry.fd);
                 assert!(line.receive.is_none(), "two receives on one connection");
                 assert!(!line.closed, "a receive on a closed connection");
-                line.receive = Some(entry.user_data);
+                line.receive = Some(Receiving {
+                    user_data: entry.user_data,
+                    group: entry.group,
+                    many: entry.many,
+                });
             }
             OP_SEND => {
                 let line = self.line_of(entry.fd);
@@ -260,7 +280,7 @@ impl Kernel {
     fn cancel(&mut self, user_data: u64) {
         let (op, key) = decode(user_data);
         let found = self.lines.iter().position(|line| match op {
-            Op::Receive => line.receive == Some(user_data),
+            Op::Receive | Op::ReceiveBulk => line.receive.is_some_and(|it| it.user_data == user_data),
             Op::Send => line.send.is_some_and(|send| send.user_data == user_data),
             _ => panic!("cancels {op:?} of {key:?}"),
         });
@@ -269,14 +289,16 @@ impl Kernel {
         };
         if self.choices.once_in(3) {
             match op {
-                Op::Receive => self.receive(number),
-                _ => self.send(number),
+                Op::Send => self.send(number),
+                _ => self.receive(number),
             }
         }
         let line = &mut self.lines[number];
         match op {
-            Op::Receive if line.receive.is_some() => line.complete_receive(-libc::ECANCELED, 0),
             Op::Send if line.send.is_some() => line.complete_send(-libc::ECANCELED),
+            Op::Receive | Op::ReceiveBulk if line.receive.is_some() => {
+                line.complete_receive(-libc::ECANCELED, 0);
+            }
             _ => self.forget(key, -libc::ENOENT),
         }
     }
@@ -293,7 +315,8 @@ impl Kernel {
         let faulty = self.faulty;
         let line = &self.lines[number];
         let waiting = line.pushed - line.received;
-        if line.receive.is_none() || waiting == 0 && !line.ended && !line.broken {
+        let Some(receiving) = line.receive else { return };
+        if waiting == 0 && !line.ended && !line.broken {
             return;
         }
         if faulty && self.choices.once_in(40) {
@@ -304,7 +327,7 @@ impl Kernel {
             let result = if line.broken { -libc::ECONNRESET } else { 0 };
             return line.complete_receive(result, 0);
         }
-        let Some((buffer, capacity, id)) = self.take_buffer() else {
+        let Some((buffer, capacity, id)) = self.take_buffer(receiving.group) else {
             return self.lines[number].complete_receive(-libc::ENOBUFS, 0);
         };
         let mut len = usize::try_from(waiting).unwrap().min(capacity);
@@ -312,7 +335,7 @@ impl Kernel {
             len = 1 + usize::try_from(self.choices.below(len as u64)).unwrap();
             len = len.min(capacity).min(usize::try_from(waiting).unwrap());
         }
-        let ends = faulty && self.choices.once_in(6);
+        let ends = !receiving.many || faulty && self.choices.once_in(6);
         let line = &mut self.lines[number];
         // SAFETY: the engine has given this buffer to the kernel and does not look at it until it is told.
         let memory = unsafe { std::slice::from_raw_parts_mut(buffer, capacity) };
@@ -353,16 +376,17 @@ impl Kernel {
     }
 
     /// The next buffer that the engine has given, with its size and its number.
-    fn take_buffer(&mut self) -> Option<(*mut u8, usize, u16)> {
+    fn take_buffer(&mut self, group: usize) -> Option<(*mut u8, usize, u16)> {
+        let ((descriptors, count), head) = (self.groups[group], &mut self.heads[group]);
         // SAFETY: the engine keeps the ring's memory mapped for as long as there is a kernel to read it, and
         // both are on this thread.
         unsafe {
-            let tail = *BufRingEntry::tail(self.descriptors);
-            if self.head == tail {
+            let tail = *BufRingEntry::tail(descriptors);
+            if *head == tail {
                 return None;
             }
-            let entry = &*self.descriptors.add(usize::from(self.head & (self.count - 1)));
-            self.head = self.head.wrapping_add(1);
+            let entry = &*descriptors.add(usize::from(*head & (count - 1)));
+            *head = head.wrapping_add(1);
             Some((entry.addr() as *mut u8, entry.len() as usize, entry.bid()))
         }
     }
@@ -370,12 +394,14 @@ impl Kernel {
     /// Notes what the engine gets to know with this completion.
     fn told(&mut self, number: usize, op: usize, completion: &Completion) {
         let line = &mut self.lines[number];
-        let received = op == Op::Receive as usize;
+        let received = op == 0;
         match completion.result {
             1.. => {
                 self.moved.push(number);
-                if received && line.told.is_none() {
-                    line.reaped += u64::from(completion.result.unsigned_abs());
+                if received {
+                    let bytes = u64::from(completion.result.unsigned_abs());
+                    line.reaped_ever += bytes;
+                    line.reaped += if line.told.is_none() { bytes } else { 0 };
                 }
             }
             0 if received => self.note(number, false),
@@ -399,14 +425,20 @@ impl Kernel {
 
     fn line_of(&mut self, fd: RawFd) -> &mut Line {
         // Descriptors are used again: the newest line of that number is meant.
-        let line = self.lines.iter_mut().rev().find(|line| line.fd == fd && !line.closed);
+        let line = self
+            .lines
+            .iter_mut()
+            .rev()
+            .find(|line| line.fd == fd && !line.closed);
         line.expect("an operation on a descriptor that is no connection")
     }
 }
 
 impl Line {
     fn complete_receive(&mut self, result: i32, flags: u32) {
-        let Some(user_data) = self.receive else { return };
+        let Some(Receiving { user_data, .. }) = self.receive else {
+            return;
+        };
         if flags & FLAG_MORE == 0 {
             self.receive = None;
         }
@@ -424,35 +456,6 @@ impl Line {
             result,
             flags: 0,
         });
-    }
-}
-
-/// The fields of a submission entry, where the kernel's interface puts them.
-struct Submission {
-    opcode: u8,
-    fd: RawFd,
-    address: u64,
-    len: u32,
-    op_flags: u32,
-    user_data: u64,
-}
-
-impl Submission {
-    fn of(entry: &Entry) -> Self {
-        const { assert!(size_of::<Entry>() == 64) };
-        // SAFETY: an entry is the kernel's structure of 64 initialised bytes.
-        let words: [u64; 8] = unsafe { std::mem::transmute_copy(entry) };
-        let [head, _, address, length, user_data, ..] = words;
-        let low = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap();
-        let high = |word: u64| low(word >> 32);
-        Self {
-            opcode: head.to_le_bytes()[0],
-            fd: high(head).cast_signed(),
-            address,
-            len: low(length),
-            op_flags: high(length),
-            user_data,
-        }
     }
 }
 

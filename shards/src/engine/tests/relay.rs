@@ -12,12 +12,17 @@ use socket2::SockRef;
 use super::super::{Engine, Event, RelayEnd, RelayReport, Settings};
 use super::{eventually, join, noise, pair, with_engine};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-type Reports = Rc<RefCell<Vec<RelayReport>>>;
+pub(super) type Reports = Rc<RefCell<Vec<RelayReport>>>;
 
 /// Relays between two peers; the report is pushed when it comes.
-fn relay(engine: &Engine, first: &[u8], idle: Duration, reports: &Reports) -> (TcpStream, TcpStream) {
+pub(super) fn relay(
+    engine: &Engine,
+    first: &[u8],
+    idle: Duration,
+    reports: &Reports,
+) -> (TcpStream, TcpStream) {
     let (client, client_peer) = pair(engine);
     let (target, target_peer) = pair(engine);
     let reports = reports.clone();
@@ -26,14 +31,14 @@ fn relay(engine: &Engine, first: &[u8], idle: Duration, reports: &Reports) -> (T
     (client_peer, target_peer)
 }
 
-async fn report(engine: &Engine, reports: &Reports) -> RelayReport {
+pub(super) async fn report(engine: &Engine, reports: &Reports) -> RelayReport {
     eventually(engine, || !reports.borrow().is_empty()).await;
     assert_eq!(reports.borrow().len(), 1, "one report a relay");
     reports.borrow()[0]
 }
 
 /// Writes `bytes` and ends the write side, in its own thread.
-fn write(peer: &TcpStream, bytes: Vec<u8>, pause: Option<Duration>) -> thread::JoinHandle<()> {
+pub(super) fn write(peer: &TcpStream, bytes: Vec<u8>, pause: Option<Duration>) -> thread::JoinHandle<()> {
     let mut peer = peer.try_clone().unwrap();
     thread::spawn(move || {
         for part in bytes.chunks(pause.map_or(60_000, |_| 3_000)) {
@@ -45,7 +50,7 @@ fn write(peer: &TcpStream, bytes: Vec<u8>, pause: Option<Duration>) -> thread::J
 }
 
 /// Reads to the end, in its own thread, at leisure if told so.
-fn read(peer: &TcpStream, pause: Option<Duration>) -> thread::JoinHandle<Vec<u8>> {
+pub(super) fn read(peer: &TcpStream, pause: Option<Duration>) -> thread::JoinHandle<Vec<u8>> {
     let mut peer = peer.try_clone().unwrap();
     thread::spawn(move || {
         let mut got = Vec::new();
@@ -60,7 +65,7 @@ fn read(peer: &TcpStream, pause: Option<Duration>) -> thread::JoinHandle<Vec<u8>
     })
 }
 
-fn rest(pause: Duration) {
+pub(super) fn rest(pause: Duration) {
     thread::park_timeout(pause);
 }
 

@@ -70,7 +70,10 @@ impl Choices {
 pub(crate) fn play_seeds(share: Range<u64>, mut play: impl FnMut(&mut Choices)) {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
-        Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+        Some(
+            text.parse()
+                .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        )
     };
     let times: u64 = number(TIMES).unwrap_or(1);
     let seeds = match number(SEED) {

@@ -301,7 +301,12 @@ impl Model {
                 prepared: false,
             }),
             (Plan::Relay(_), _) => self.step(At::RelayedLogin),
-            (Plan::Transfer { new_enough: false, .. }, _) => self.refuse(Outcome::Unsupported),
+            (
+                Plan::Transfer {
+                    new_enough: false, ..
+                },
+                _,
+            ) => self.refuse(Outcome::Unsupported),
             (Plan::Transfer { .. }, _) => self.step(At::Start),
         }
     }

@@ -85,7 +85,12 @@ impl Visitor {
     }
 
     /// Lets the next piece arrive, and says which packets it completes. Decides when the one after it does.
-    pub(crate) fn arrive(&mut self, model: &Model, now: Time, choices: &mut Choices) -> (Vec<u8>, Vec<Packet>) {
+    pub(crate) fn arrive(
+        &mut self,
+        model: &Model,
+        now: Time,
+        choices: &mut Choices,
+    ) -> (Vec<u8>, Vec<Packet>) {
         while self.arrived == self.written.len() || choices.once_in(3) {
             if !self.write(model, choices) {
                 break;

@@ -1,0 +1,115 @@
+//! One direction of a relay: what waits for its sink, and how its source is received from.
+
+use super::super::buffers::{Buffers, Lease};
+use super::super::pool::Pool;
+use super::super::slot::Outgoing;
+
+/// Receive buffers that wait in one direction at most; what comes then is copied.
+const PIECES_MAX: usize = 4;
+
+/// Waiting pieces of together at most this many bytes are sent as one.
+const MERGED_MAX: usize = 8 * 1024;
+
+/// Full reads in a row after which a source is received from into large buffers.
+const FULL_READS: u8 = 2;
+
+/// Reads in a row that a common buffer would have held, after which it is received from into those again.
+const SMALL_READS: u8 = 16;
+
+/// One direction. What is being sent belongs to the sink's slot, the rest waits here.
+#[derive(Default)]
+pub(super) struct Way {
+    /// Waiting, in order: first these,
+    pieces: [Option<Lease>; PIECES_MAX],
+    /// then these.
+    spill: Vec<u8>,
+    /// Bytes waiting or being sent.
+    pub(super) waiting: usize,
+    /// How many of them were copied out of the shard's buffers.
+    pub(super) copied: usize,
+    /// Bytes that the sink took.
+    pub(super) taken: u64,
+    /// The tick at which it last took some.
+    pub(super) taken_at: u64,
+    /// Too much is waiting: the source is not received from.
+    pub(super) paused: bool,
+    /// The source will bring no more.
+    pub(super) ended: bool,
+    /// The sink was told so.
+    pub(super) shut: bool,
+    /// The source is received from into large buffers.
+    pub(super) bulk: bool,
+    /// Reads in a row that say it should be otherwise.
+    odd_reads: u8,
+}
+
+impl Way {
+    /// Takes a read into account that was `full` or not. Whether the kind of buffers to use changed by it.
+    pub(super) fn judge(&mut self, full: bool) -> bool {
+        if full == self.bulk {
+            self.odd_reads = 0;
+            return false;
+        }
+        self.odd_reads += 1;
+        let enough = if self.bulk { SMALL_READS } else { FULL_READS };
+        if self.odd_reads < enough {
+            return false;
+        }
+        (self.bulk, self.odd_reads) = (full, 0);
+        true
+    }
+
+    /// Queues a received buffer, or a copy of its bytes. How many bytes were copied.
+    pub(super) fn queue(&mut self, lease: Lease, buffers: &mut Buffers) -> usize {
+        let free = self.pieces.iter_mut().find(|piece| piece.is_none());
+        match free {
+            Some(free) if self.spill.is_empty() && !buffers.are_scarce(lease.kind()) => {
+                self.waiting += lease.len();
+                *free = Some(lease);
+                0
+            }
+            _ => {
+                let copied = self.spill(lease.bytes());
+                buffers.give_back(lease);
+                copied
+            }
+        }
+    }
+
+    /// Queues a copy of some bytes. How many they are.
+    pub(super) fn spill(&mut self, bytes: &[u8]) -> usize {
+        self.spill.extend_from_slice(bytes);
+        self.waiting += bytes.len();
+        self.copied += bytes.len();
+        bytes.len()
+    }
+
+    /// What to send next, and how many bytes of it were copied just now: small pieces are merged.
+    pub(super) fn next(&mut self, buffers: &mut Buffers, pool: &mut Pool) -> (Outgoing, usize) {
+        let queued = self.pieces.iter().flatten().count();
+        let bytes: usize = self.pieces.iter().flatten().map(Lease::len).sum();
+        if queued > 1 && bytes <= MERGED_MAX {
+            let mut merged = pool.take();
+            for lease in self.pieces.iter_mut().filter_map(Option::take) {
+                merged.extend_from_slice(lease.bytes());
+                buffers.give_back(lease);
+            }
+            self.copied += bytes;
+            return (Outgoing::Bytes(merged, 0), bytes);
+        }
+        if let Some(first) = self.pieces[0].take() {
+            self.pieces.rotate_left(1);
+            return (Outgoing::Piece(first), 0);
+        }
+        match std::mem::take(&mut self.spill) {
+            spill if spill.is_empty() => (Outgoing::Nothing, 0),
+            spill => (Outgoing::Bytes(spill, 0), 0),
+        }
+    }
+
+    pub(super) fn discard(self, buffers: &mut Buffers) {
+        for lease in self.pieces.into_iter().flatten() {
+            buffers.give_back(lease);
+        }
+    }
+}
