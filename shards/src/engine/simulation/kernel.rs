@@ -205,6 +205,13 @@ impl Kernel {
         }
     }
 
+    /// Whether bytes from one line's peer could go to the other line's.
+    pub(super) fn could_move(&self, from: usize, to: usize) -> bool {
+        let (source, sink) = (&self.lines[from], &self.lines[to]);
+        let whole = !source.failed && !sink.failed;
+        whole && source.pushed > source.received && sink.queued < sink.room
+    }
+
     /// Lets every operation go on that can, or some of them.
     pub(super) fn perform(&mut self, all: bool) {
         for number in 0..self.lines.len() {

@@ -66,6 +66,8 @@ struct Pair {
     /// The end that was known when the relay began.
     known: Option<RelayEnd>,
     moved: Duration,
+    /// It was seen to have ended, while everybody did what they could.
+    ended: bool,
     reports: Rc<RefCell<Vec<(RelayReport, Duration)>>>,
     /// How much of what each line's peer got was checked.
     checked: [usize; 2],
@@ -81,6 +83,8 @@ pub(super) struct World {
     pool: u64,
     memory: usize,
     aborted: bool,
+    /// Since when everybody does what they can.
+    fair: Option<Duration>,
     held: u64,
 }
 
@@ -103,6 +107,7 @@ impl World {
                 + u64::from(settings.large_buffers) * u64::from(settings.large_buffer_bytes),
             memory: settings.relay_memory,
             aborted: false,
+            fair: None,
             held: 0,
         };
         for _ in 0..=choices.below(3) {
@@ -142,6 +147,10 @@ impl World {
     /// Everybody does what they can: then everything must come to an end.
     pub(super) fn run_down(&mut self) {
         self.kernel.borrow_mut().faulty = false;
+        self.fair = Some(self.elapsed);
+        for pair in &mut self.pairs {
+            pair.ended = !pair.reports.borrow().is_empty();
+        }
         let mut fair = Choices::written(&[]);
         for index in 0..self.pairs.len() {
             if !self.pairs[index].started {
@@ -227,6 +236,7 @@ impl World {
             header_sent: 0,
             known: None,
             moved: Duration::ZERO,
+            ended: false,
             reports: Rc::default(),
             checked: [0; 2],
         }
@@ -323,6 +333,14 @@ impl World {
             }
             pair.check_bytes(&kernel);
             pair.check_idle(self.elapsed);
+            // Only where everybody else did what they could, was it the relay that was idle.
+            let fair = self.fair.is_some_and(|since| self.elapsed >= since + pair.idle);
+            let ends = !runs && !std::mem::replace(&mut pair.ended, !runs);
+            if fair && ends && pair.has_ended_idle() {
+                let [client, target] = pair.lines;
+                let moves = kernel.could_move(client, target) || kernel.could_move(target, client);
+                assert!(!moves, "bytes are left that could have gone on");
+            }
             let held = pair.held(&kernel);
             let most = HELD + 2 * self.pool + 16 * 1024 + pair.first.len() as u64;
             assert!(held <= most, "{held} bytes wait, at most {most}");
@@ -359,6 +377,13 @@ impl Pair {
             assert!(taken[*checked..] == expected, "other bytes came than were sent");
             *checked = taken.len();
         }
+    }
+
+    fn has_ended_idle(&self) -> bool {
+        self.reports
+            .borrow()
+            .iter()
+            .any(|(report, _)| report.end == RelayEnd::Idle)
     }
 
     fn check_idle(&self, elapsed: Duration) {
