@@ -10,7 +10,7 @@ use super::{Limiter, TAG_BITS, TICK_SHIFT, Verdict, WAYS};
 use crate::choices::{Choices, play_seeds};
 use crate::pool::RateLimit;
 
-const SHARDS: u64 = 4;
+const SHARDS: usize = 4;
 
 /// The limiter as its module comment defines it, with as many words as it likes to remember.
 struct Model {
@@ -67,12 +67,12 @@ fn play(choices: &mut Choices) -> [usize; 3] {
     let mut model = Model::new(u64::from(limit), duration);
     let set = choices.below(1 << 15) << TAG_BITS;
     let prefixes = 1 + choices.below(14);
-    let mut clocks = [Duration::ZERO; SHARDS as usize];
+    let mut clocks = [Duration::ZERO; SHARDS];
     let mut latest = Duration::ZERO;
     let mut admitted: HashMap<u64, Vec<Duration>> = HashMap::new();
     let mut verdicts = [0; 3];
     for _ in 0..choices.below(400) {
-        let shard = usize::try_from(choices.below(SHARDS)).unwrap();
+        let shard = usize::try_from(choices.below(SHARDS as u64)).unwrap();
         let step = duration.mul_f64(choices.below(1_000) as f64 / 20_000.0);
         clocks[shard] = match choices.below(16) {
             0..=8 => clocks[shard],

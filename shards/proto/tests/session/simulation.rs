@@ -253,7 +253,7 @@ impl Stage {
 
     fn answer_of(&self, told: &Told, asked: Asked) -> Answer {
         match told {
-            Told::Route(plan) => Answer::Route(route_plan(plan).map(Box::new)),
+            Told::Route(plan) => Answer::Route(route_plan(plan)),
             Told::Status(good) => Answer::Status(good.then(status)),
             Told::Secret => {
                 let right = self.model.secret_is_right();

@@ -219,7 +219,11 @@ impl World {
                 self.core.receive(key);
             }
         }
-        let header = choices.once_in(3).then(|| vec![0xAB; 60]).unwrap_or_default();
+        let header = if choices.once_in(3) {
+            vec![0xAB; 60]
+        } else {
+            Vec::new()
+        };
         if !header.is_empty() {
             self.core.slots.slot(keys[1]).unwrap().outgoing = Outgoing::Bytes(header.clone(), 0);
             self.core.send_outgoing(keys[1], true);
