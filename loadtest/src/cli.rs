@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use passage_loadtest::address::parse_target;
 use passage_loadtest::double::echo::Echo;
 use passage_loadtest::double::login::Flaw;
+use passage_loadtest::double::relay_epoll::RelayEpoll;
 use passage_loadtest::double::status::Status;
 use passage_loadtest::double::{self, Double};
 use passage_loadtest::flow::idle::Stage;
@@ -18,7 +19,9 @@ use passage_loadtest::flow::{Hello, Work};
 use passage_loadtest::measure::{self, Settings};
 use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
+use serde_json::Value;
 
+use crate::duel::{self, DuelArgs};
 use crate::progress::{Bar, say};
 use crate::run::{self, Results, RunArgs};
 
@@ -36,6 +39,8 @@ struct Cli {
 enum Command {
     /// Starts Passage with built-in backends, measures every flow, and prints one table (the default)
     Run(RunArgs),
+    /// Passage against others, each on one core, in interleaved rounds of the same load
+    Duel(DuelArgs),
     /// Server-list pings: handshake, request, response, ping, pong, close
     Status {
         #[command(flatten)]
@@ -95,6 +100,9 @@ enum Command {
         /// Where it listens; loopback only
         #[arg(long, value_parser = parse_target)]
         listen: SocketAddr,
+        /// Where a relay leads to; loopback only
+        #[arg(long, value_parser = parse_target, required_if_eq("kind", "relay-epoll"))]
+        target: Option<SocketAddr>,
         /// CPU that it runs on
         #[arg(long)]
         pin: Option<usize>,
@@ -156,6 +164,8 @@ enum DoubleKind {
     Status,
     /// Logs in and transfers everybody, encrypted, without cookies of authentication
     Login,
+    /// Relays to --target, on plain epoll
+    RelayEpoll,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -242,6 +252,7 @@ impl LoadArgs {
             cpus: self.pin.clone(),
             failures_max: self.max_errors,
             pid: self.pid,
+            beside: None,
         }
     }
 
@@ -293,6 +304,7 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(command: Command) -> std::io::Result<bool> {
     match command {
         Command::Run(args) => run_all(&args),
+        Command::Duel(args) => run_duels(&args),
         Command::Status { load, hello } => run_one(
             &load,
             &load.settings(),
@@ -331,7 +343,15 @@ fn dispatch(command: Command) -> std::io::Result<bool> {
                 stage,
             },
         ),
-        Command::Double { kind, listen, pin } => run_double(kind, listen, pin),
+        Command::Double {
+            kind: DoubleKind::RelayEpoll,
+            listen,
+            target: Some(target),
+            pin,
+        } => run_relay(listen, target, pin),
+        Command::Double {
+            kind, listen, pin, ..
+        } => run_double(kind, listen, pin),
     }
 }
 
@@ -339,7 +359,7 @@ fn run_one(load: &LoadArgs, settings: &Settings, work: &Work) -> std::io::Result
     let outcome = measure::measure(work, settings, &mut Bar::new(work.name()))?;
     let results = Results {
         outcomes: vec![(work.name().to_owned(), outcome)],
-        duels: Vec::new(),
+        weighings: Vec::new(),
     };
     publish(&results, load.json.as_deref())
 }
@@ -363,16 +383,34 @@ fn run_double(kind: DoubleKind, listen: SocketAddr, cpu: Option<usize>) -> std::
             cpu,
         ),
         DoubleKind::Status => Double::start_at(listen, Status::default(), cpu),
+        DoubleKind::RelayEpoll => return Err(std::io::Error::other("a relay needs --target")),
     }?;
-    writeln!(
-        std::io::stdout(),
-        "{kind:?} at {}, process {}",
-        double.address(),
-        std::process::id()
-    )?;
+    announce(kind, double.address())?;
     loop {
         std::thread::park();
     }
+}
+
+/// Relays until the process is ended.
+fn run_relay(listen: SocketAddr, target: SocketAddr, cpu: Option<usize>) -> std::io::Result<bool> {
+    let _ = passage_loadtest::pin::raise_file_limit();
+    if let Some(cpu) = cpu {
+        passage_loadtest::pin::pin_thread(cpu)?;
+    }
+    let relay = RelayEpoll::bind(listen, target)?;
+    announce(DoubleKind::RelayEpoll, relay.address())?;
+    relay.serve().map(|()| true)
+}
+
+fn announce(kind: DoubleKind, address: SocketAddr) -> std::io::Result<()> {
+    let pid = std::process::id();
+    writeln!(std::io::stdout(), "{kind:?} at {address}, process {pid}")
+}
+
+fn run_duels(args: &DuelArgs) -> std::io::Result<bool> {
+    let verdicts = duel::run(args)?;
+    write_out(&verdicts.text(), args.json.as_deref(), || verdicts.json())?;
+    Ok(!verdicts.is_failed())
 }
 
 /// Prints tables, failures and JSON. Gives whether no more failed than is tolerated.
@@ -386,29 +424,32 @@ fn publish(results: &Results, json: Option<&Path>) -> std::io::Result<bool> {
             text += &format!("{label}: {line}\n");
         }
     }
-    for duel in &results.duels {
-        text += &(duel.table() + "\n");
-        for line in duel.failures() {
+    for weighing in &results.weighings {
+        text += &(weighing.table() + "\n");
+        for line in weighing.failures() {
             text += &(line + "\n");
         }
     }
-    // Standard output belongs to the JSON where that was asked for.
-    let to_stdout = json.is_some_and(|path| path.as_os_str() == "-");
+    write_out(&text, json, || results.json())?;
+    Ok(!results.is_failed())
+}
+
+/// Standard output belongs to the JSON where that was asked for, and to the text otherwise.
+fn write_out(text: &str, path: Option<&Path>, json: impl Fn() -> Value) -> std::io::Result<()> {
+    let to_stdout = path.is_some_and(|path| path.as_os_str() == "-");
     if to_stdout {
         std::io::stderr().write_all(text.as_bytes())?;
     } else {
         std::io::stdout().write_all(text.as_bytes())?;
     }
-    if let Some(path) = json {
-        let mut document = serde_json::to_vec_pretty(&results.json())?;
-        document.push(b'\n');
-        if to_stdout {
-            std::io::stdout().write_all(&document)
-        } else {
-            std::fs::write(path, document)
-        }?;
+    let Some(path) = path else { return Ok(()) };
+    let mut document = serde_json::to_vec_pretty(&json())?;
+    document.push(b'\n');
+    if to_stdout {
+        std::io::stdout().write_all(&document)
+    } else {
+        std::fs::write(path, document)
     }
-    Ok(!results.is_failed())
 }
 
 /// Reads seconds, up to a day.

@@ -7,6 +7,7 @@ pub mod collector;
 pub mod echo;
 pub mod http;
 pub mod login;
+pub mod relay_epoll;
 pub mod session_server;
 pub mod status;
 pub mod status_page;
@@ -145,7 +146,7 @@ impl Drop for Double {
 }
 
 /// A listener with a backlog for thousands of connections at once; the standard library's is 128.
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(
         domain,

@@ -1,7 +1,8 @@
-//! Drives connections through a flow, in one of two ways: [`churn`] opens and ends them one after the other,
-//! [`hold`] keeps them open and exchanges messages on them.
+//! Drives connections through a flow, in one of three ways: [`churn`] opens and ends them one after the other,
+//! [`hold`] keeps them open and exchanges messages on them, [`ends`] is the target of those that it keeps too.
 
 pub(crate) mod churn;
+pub(crate) mod ends;
 pub(crate) mod hold;
 
 use std::net::SocketAddr;

@@ -8,10 +8,10 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use slab::Slab;
@@ -25,6 +25,10 @@ const EVENTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Token of the timer; slab keys are far below.
 const TIMER: Token = Token(usize::MAX - 1);
+/// Token of the listener.
+const LISTENER: Token = Token(usize::MAX - 2);
+/// Thrown away at a time.
+const DISCARD_BYTES: usize = 1024 * 1024;
 /// Waits shorter than this end at the next whole millisecond of epoll; the timer is finer but costs a
 /// syscall.
 const EPOLL_GRAIN: Duration = Duration::from_millis(1);
@@ -58,7 +62,11 @@ pub(crate) struct EventLoop<T> {
     events: Events,
     timer: TimerFd,
     links: Slab<Link<T>>,
+    /// Where the other ends of what is opened may arrive.
+    listener: Option<TcpListener>,
     buffer: Box<[u8]>,
+    /// Where nothing is ever written: it only says how much is thrown away at a time. Made when needed.
+    abyss: Vec<u8>,
     target: SocketAddr,
     sources: Sources,
     nodelay: bool,
@@ -80,6 +88,8 @@ impl<T> EventLoop<T> {
             events: Events::with_capacity(EVENTS_PER_TURN),
             timer,
             links: Slab::new(),
+            listener: None,
+            abyss: Vec::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             target,
             sources,
@@ -140,6 +150,44 @@ impl<T> EventLoop<T> {
         Ok(key)
     }
 
+    /// Takes connections from this listener too; each is asked for with [`Self::accept`].
+    pub(crate) fn listen(&mut self, listener: std::net::TcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        self.poll
+            .registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// The next connection that came, if one did. `state` is made for it.
+    pub(crate) fn accept(&mut self, state: impl FnOnce() -> T) -> io::Result<Option<usize>> {
+        let Some(listener) = &self.listener else {
+            return Ok(None);
+        };
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if self.nodelay {
+            stream.set_nodelay(true)?;
+        }
+        let entry = self.links.vacant_entry();
+        let key = entry.key();
+        self.poll
+            .registry()
+            .register(&mut stream, Token(key), interest(false))?;
+        entry.insert(Link {
+            stream,
+            unsent: Vec::new(),
+            awaits_room: false,
+            state: state(),
+        });
+        Ok(Some(key))
+    }
+
     /// Waits for events, at most until `until`.
     pub(crate) fn wait(&mut self, until: Instant) -> io::Result<()> {
         let left = until.saturating_duration_since(Instant::now());
@@ -166,7 +214,7 @@ impl<T> EventLoop<T> {
             self.events
                 .iter()
                 .map(|event| event.token())
-                .filter(|token| *token != TIMER)
+                .filter(|token| ![TIMER, LISTENER].contains(token))
                 .map(|token| token.0),
         );
     }
@@ -201,6 +249,26 @@ impl<T> EventLoop<T> {
         }
     }
 
+    /// Throws away what has come, at most so many bytes of it, without copying it: TCP does that for a `recv`
+    /// with `MSG_TRUNC`. Gives how many they were.
+    pub(crate) fn discard(&mut self, key: usize, most: usize) -> io::Result<Received> {
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(Received::Blocked);
+        };
+        self.abyss.resize(DISCARD_BYTES, 0);
+        let most = most.min(DISCARD_BYTES);
+        let abyss = self.abyss.get_mut(..most).unwrap_or_default();
+        loop {
+            match recv(link.stream.as_raw_fd(), abyss, MsgFlags::MSG_TRUNC) {
+                Ok(0) => return Ok(Received::Ended),
+                Ok(count) => return Ok(Received::Bytes(count)),
+                Err(nix::errno::Errno::EAGAIN) => return Ok(Received::Blocked),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Whether a read of so many bytes emptied the socket; if it did, a further read can be left out.
     pub(crate) fn emptied(&self, count: usize) -> bool {
         count < self.buffer.len()
@@ -219,6 +287,22 @@ impl<T> EventLoop<T> {
         link.unsent
             .extend_from_slice(bytes.get(written..).unwrap_or_default());
         self.flush(key)
+    }
+
+    /// Sends what the socket takes and queues nothing. 0 means that there is no room; an event tells when
+    /// there is again.
+    pub(crate) fn pour(&mut self, key: usize, bytes: &[u8]) -> io::Result<usize> {
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(0);
+        };
+        let written = write_once(&mut link.stream, bytes)?;
+        if written == 0 && !link.awaits_room {
+            link.awaits_room = true;
+            self.poll
+                .registry()
+                .reregister(&mut link.stream, Token(key), interest(true))?;
+        }
+        Ok(written)
     }
 
     /// Sends what is queued, as far as the socket takes it.

@@ -4,6 +4,9 @@ pub mod idle;
 pub mod login;
 pub(crate) mod relay;
 pub mod status;
+pub(crate) mod visit;
+
+pub use crate::drive::ends::Arrival;
 
 /// What all flows say in their handshake.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -34,6 +37,29 @@ pub enum Work {
         /// Length of a message.
         message_bytes: usize,
     },
+    /// Relayed connections that end as soon as their login came back from an echo target.
+    Visit {
+        /// What the handshake says.
+        hello: Hello,
+    },
+    /// Streams through a relay, as fast as it takes them.
+    Bulk {
+        /// What the handshake says.
+        hello: Hello,
+        /// Whether the client pours; the target does if not.
+        up: bool,
+        /// The relay's target.
+        arrival: Arrival,
+    },
+    /// Messages that both ends of a relay send unasked.
+    Players {
+        /// What the handshake says.
+        hello: Hello,
+        /// Messages a second from each end.
+        rate: f64,
+        /// The relay's target.
+        arrival: Arrival,
+    },
     /// Kept connections without traffic.
     Idle {
         /// What the handshake says.
@@ -52,6 +78,10 @@ impl Work {
             Self::Login(login) if login.returns => "transfer",
             Self::Login(_) => "login",
             Self::Relay { .. } => "relay",
+            Self::Visit { .. } => "visit",
+            Self::Bulk { up: true, .. } => "bulk up",
+            Self::Bulk { .. } => "bulk",
+            Self::Players { .. } => "players",
             Self::Idle {
                 stage: idle::Stage::Connected,
                 ..
@@ -71,8 +101,9 @@ impl Work {
     #[must_use]
     pub fn unit(&self) -> &'static str {
         match self {
-            Self::Status { .. } | Self::Login(_) | Self::Idle { .. } => "connection",
-            Self::Relay { .. } => "message",
+            Self::Status { .. } | Self::Login(_) | Self::Visit { .. } | Self::Idle { .. } => "connection",
+            Self::Relay { .. } | Self::Players { .. } => "message",
+            Self::Bulk { .. } => "MiB",
         }
     }
 }

@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::drive::ends::{self, Side, bulk, players};
 use crate::drive::{Phase, Share, Signals, TICK, churn, hold};
-use crate::flow::{Work, idle, login, relay, status};
+use crate::flow::{Work, idle, login, relay, status, visit};
 use crate::pin;
 use crate::random::Random;
 use crate::schedule::Pace;
-use crate::server::{self, Memory, Reading, Usage};
+use crate::server::{self, KernelMemory, Memory, Reading, Usage};
 use crate::tally::Tally;
 
 /// Memory of the server is read this often while load runs.
@@ -50,8 +51,19 @@ pub struct Settings {
     pub cpus: Vec<usize>,
     /// More failures than this make the run a failed one, and end it.
     pub failures_max: u64,
-    /// The process to measure.
+    /// The process to measure, with all that it started.
     pub pid: Option<u32>,
+    /// Other work at the same time on the same server.
+    pub beside: Option<Beside>,
+}
+
+/// Work that goes on beside what is measured. One thread does it, on the first of the CPUs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    /// What it is made of.
+    pub work: Work,
+    /// How it is offered.
+    pub pace: Pace,
 }
 
 /// What came of it.
@@ -67,6 +79,10 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// What the server used, if its process is known.
     pub server: Option<Usage>,
+    /// What the kernel had more after the load than before the first connection, in all of the machine.
+    pub kernel: KernelMemory,
+    /// Counts and latencies of what went on beside.
+    pub beside: Option<Tally>,
     /// CPU time of the generator itself. Near to `elapsed` times its threads, it is the bottleneck.
     pub own_cpu: Duration,
 }
@@ -82,7 +98,8 @@ impl Outcome {
     /// Whether more failed than is tolerated.
     #[must_use]
     pub fn is_failed(&self) -> bool {
-        self.tally.failed() > self.settings.failures_max
+        let beside = self.beside.as_ref().map_or(0, Tally::failed);
+        self.tally.failed() + beside > self.settings.failures_max
     }
 }
 
@@ -107,7 +124,10 @@ impl Watcher for Blind {
 /// single connections are not errors: they are counted in the tally.
 pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> io::Result<Outcome> {
     let signals = Arc::new(Signals::default());
-    let workers = spawn_workers(work, settings, &signals)?;
+    let mut workers = spawn_workers(work, settings, &signals)?;
+    if let Some(beside) = &settings.beside {
+        workers.push(spawn_beside(beside, settings, &signals)?);
+    }
     let run = Run {
         settings,
         signals: &signals,
@@ -115,12 +135,17 @@ pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> i
     };
     let result = run.conduct(watcher);
     signals.advance(Phase::Closing);
-    let mut tally = Tally::new();
+    let mut tallies = Vec::new();
     for worker in workers {
         let joined = worker
             .join()
             .map_err(|_| io::Error::other("a load thread panicked"))?;
-        tally.merge(joined?);
+        tallies.push(joined?);
+    }
+    let beside = settings.beside.as_ref().and_then(|_| tallies.pop());
+    let mut tally = Tally::new();
+    for part in tallies {
+        tally.merge(part);
     }
     let Readings {
         start,
@@ -128,6 +153,7 @@ pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> i
         after,
         peak,
         own,
+        kernel,
     } = result?;
     let elapsed = tally
         .last
@@ -142,6 +168,8 @@ pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> i
         tally,
         elapsed,
         server,
+        kernel,
+        beside,
         own_cpu: own,
     })
 }
@@ -170,6 +198,26 @@ fn spawn_workers(
         .collect()
 }
 
+fn spawn_beside(
+    beside: &Beside,
+    settings: &Settings,
+    signals: &Arc<Signals>,
+) -> io::Result<JoinHandle<io::Result<Tally>>> {
+    let settings = Settings {
+        pace: beside.pace,
+        connections: 0,
+        count: None,
+        threads: 1,
+        // Other names, payloads and addresses than those of the measured work.
+        seed: settings.seed ^ (1 << 48),
+        cpus: settings.cpus.iter().take(1).copied().collect(),
+        beside: None,
+        ..settings.clone()
+    };
+    let worker = spawn_workers(&beside.work, &settings, signals)?.pop();
+    worker.ok_or_else(|| io::Error::other("one thread was asked for"))
+}
+
 fn drive(work: Work, share: Share, signals: &Signals) -> io::Result<Tally> {
     let random = Random::split(share.seed, share.thread);
     match work {
@@ -186,17 +234,20 @@ fn drive(work: Work, share: Share, signals: &Signals) -> io::Result<Tally> {
             share,
             signals,
         ),
+        Work::Visit { hello } => churn::churn(visit::VisitFlow::new(hello, random), share, signals),
+        Work::Bulk { hello, up, arrival } => {
+            let pours = if up { Side::Client } else { Side::Target };
+            let bulk = bulk::Bulk::new(pours, random);
+            ends::run(relay::RelayTalk::silent(hello), &arrival, bulk, share, signals)
+        }
+        Work::Players { hello, rate, arrival } => {
+            let players = players::Players::new(rate, random);
+            ends::run(relay::RelayTalk::silent(hello), &arrival, players, share, signals)
+        }
         Work::Idle {
             hello,
             stage: idle::Stage::Relay,
-        } => hold::hold(
-            relay::RelayTalk {
-                hello,
-                message_bytes: None,
-            },
-            share,
-            signals,
-        ),
+        } => hold::hold(relay::RelayTalk::silent(hello), share, signals),
         Work::Idle { hello, stage } => hold::hold(idle::IdleTalk { hello, stage }, share, signals),
     }
 }
@@ -239,6 +290,7 @@ struct Readings {
     after: Option<Reading>,
     peak: Memory,
     own: Duration,
+    kernel: KernelMemory,
 }
 
 /// A run under way.
@@ -250,7 +302,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn conduct(&self, watcher: &mut dyn Watcher) -> io::Result<Readings> {
-        let empty = self.read_server()?;
+        let (empty, kernel_before) = (self.read_server()?, server::read_kernel_memory()?);
         self.wait_for(watcher, |run| {
             run.signals.ready.load(Ordering::Acquire) >= run.workers.len()
         });
@@ -262,12 +314,16 @@ impl Run<'_> {
         let mut before = self.read_server()?;
         let start = Instant::now();
         self.signals.advance(Phase::Measuring);
-        let peak = self.watch_load(watcher, start);
+        let pids = before
+            .as_ref()
+            .map(|reading| reading.pids.as_slice())
+            .unwrap_or_default();
+        let peak = self.watch_load(watcher, start, pids);
         self.signals.advance(Phase::Draining);
         self.wait_for(watcher, |run| {
             run.signals.drained.load(Ordering::Acquire) >= run.workers.len()
         });
-        let after = self.read_server()?;
+        let (after, kernel_after) = (self.read_server()?, server::read_kernel_memory()?);
         let own = server::read_cpu(std::process::id())?.saturating_sub(own_before);
 
         // CPU counts from when load was measured, memory from before the first connection.
@@ -280,18 +336,19 @@ impl Run<'_> {
             after,
             peak,
             own,
+            kernel: kernel_after.since(kernel_before),
         })
     }
 
     /// Sleeps until the time or all work is over; gives the peak of the server's memory.
-    fn watch_load(&self, watcher: &mut dyn Watcher, start: Instant) -> Memory {
+    fn watch_load(&self, watcher: &mut dyn Watcher, start: Instant, pids: &[u32]) -> Memory {
         let mut peak = Memory::default();
         let mut read_at = start;
         self.wait_for(watcher, |run| {
             let now = Instant::now();
-            if let Some(pid) = run.settings.pid.filter(|_| now >= read_at) {
+            if !pids.is_empty() && now >= read_at {
                 read_at = now + MEMORY_INTERVAL;
-                let memory = server::read_memory(pid).unwrap_or_default();
+                let memory = server::read_memory(pids).unwrap_or_default();
                 if memory.resident > peak.resident {
                     peak = memory;
                 }

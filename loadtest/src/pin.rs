@@ -11,13 +11,26 @@ use nix::unistd::Pid;
 /// # Errors
 /// If there is no such CPU, or it is not allowed to this process.
 pub fn pin_thread(cpu: usize) -> io::Result<()> {
+    pin_thread_to(&[cpu])
+}
+
+/// Binds the calling thread, and what it spawns from then on, to these CPUs.
+///
+/// # Errors
+/// If there is no such CPU, or none of them is allowed to this process.
+pub fn pin_thread_to(cpus: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu)?;
+    for cpu in cpus {
+        set.set(*cpu)?;
+    }
     sched_setaffinity(Pid::from_raw(0), &set).map_err(|error| {
         let error = io::Error::from(error);
         io::Error::new(
             error.kind(),
-            format!("binding to CPU {cpu}: {error}; allowed are {:?}", allowed_cpus()),
+            format!(
+                "binding to CPU {cpus:?}: {error}; allowed are {:?}",
+                allowed_cpus()
+            ),
         )
     })
 }

@@ -73,8 +73,8 @@ fn row(label: &str, outcome: &Outcome) -> Vec<String> {
 fn memory_per_connection(outcome: &Outcome) -> Option<f64> {
     let connections = match outcome.work {
         Work::Idle { .. } => outcome.tally.completed,
-        Work::Relay { .. } => outcome.settings.connections as u64,
-        Work::Status { .. } | Work::Login(_) => 0,
+        Work::Relay { .. } | Work::Bulk { .. } | Work::Players { .. } => outcome.settings.connections as u64,
+        Work::Status { .. } | Work::Login(_) | Work::Visit { .. } => 0,
     };
     let usage = outcome.server.as_ref().filter(|_| connections > 0)?;
     let (before, after) = (

@@ -1,12 +1,9 @@
 //! The one command: starts Passage with built-in backends on one core, loads it from another, and measures
-//! it; on request peers too, in the same run.
+//! it; on request it weighs one way of doing something against another.
 
-mod config;
 mod contest;
-mod duel;
-mod peer;
-mod process;
 mod turns;
+mod weighing;
 
 use std::io;
 use std::path::PathBuf;
@@ -16,26 +13,20 @@ use clap::Args;
 use passage_loadtest::double::Double;
 use passage_loadtest::double::echo::Echo;
 use passage_loadtest::double::session_server::SessionServer;
+use passage_loadtest::flow::Work;
 use passage_loadtest::flow::idle::Stage;
-use passage_loadtest::flow::login::{ExpectedName, Login, Until};
-use passage_loadtest::flow::{Hello, Work};
 use passage_loadtest::measure::{Outcome, Settings, measure};
 use passage_loadtest::pin;
 use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
 use serde_json::{Value, json};
 
-use self::config::{Extra, LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, SECRET, STATUS_HOST};
 use self::contest::Contest;
-use self::duel::Duel;
-use self::peer::PeerKind;
-use self::process::{Cpus, Process};
+use self::weighing::Weighing;
+use crate::contestant::config::{Extra, LOGIN_HOST, MOJANG_HOST, PassageFiles, RELAY_HOST, STATUS_HOST};
+use crate::contestant::process::{self, Cpus, Process};
+use crate::contestant::{OTHER_FILES, hello, logins, pings};
 use crate::progress::{Bar, say};
-
-/// Protocol of the clients: 1.21.7, in the middle of what knows transfers.
-const PROTOCOL: i32 = 772;
-/// Descriptors that the server needs besides its connections.
-const SERVER_FILES: usize = 256;
 
 /// What the one command takes.
 #[derive(Clone, Debug, Args)]
@@ -58,16 +49,13 @@ pub(crate) struct RunArgs {
     /// Length of relayed messages
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Measure the relay against these too, in alternating rounds
-    #[arg(long, value_enum, value_delimiter = ',')]
-    peer: Vec<PeerKind>,
     /// Weigh these against the plain way, in alternating rounds
     #[arg(long, value_enum, value_delimiter = ',')]
     weigh: Vec<Contest>,
     /// Logins in flight where discovery is weighed
     #[arg(long, default_value_t = 2000)]
     logins: usize,
-    /// Rounds against each peer, and of whatever is weighed
+    /// Rounds of whatever is weighed
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=99))]
     rounds: u8,
     /// CPU of the measured server
@@ -118,13 +106,14 @@ enum Workload {
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) outcomes: Vec<(String, Outcome)>,
-    pub(crate) duels: Vec<Duel>,
+    pub(crate) weighings: Vec<Weighing>,
 }
 
 impl Results {
     /// Whether anything failed more often than is tolerated.
     pub(crate) fn is_failed(&self) -> bool {
-        self.outcomes.iter().any(|(_, outcome)| outcome.is_failed()) || self.duels.iter().any(Duel::is_failed)
+        self.outcomes.iter().any(|(_, outcome)| outcome.is_failed())
+            || self.weighings.iter().any(Weighing::is_failed)
     }
 
     /// Everything that is known.
@@ -135,8 +124,8 @@ impl Results {
             value
         });
         let runs: Vec<Value> = outcomes.collect();
-        let duels: Vec<Value> = self.duels.iter().map(Duel::json).collect();
-        json!({ "version": env!("CARGO_PKG_VERSION"), "runs": runs, "duels": duels })
+        let weighings: Vec<Value> = self.weighings.iter().map(Weighing::json).collect();
+        json!({ "version": env!("CARGO_PKG_VERSION"), "runs": runs, "weighings": weighings })
     }
 }
 
@@ -146,7 +135,7 @@ impl Results {
 /// If Passage is not there or does not start, or sockets, files or threads cannot be had.
 pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
     let passage = process::find_passage(args.passage.as_deref())?;
-    let cpus = Cpus::choose(args.server_cpu, args.load_cpu)?;
+    let cpus = Cpus::choose(args.server_cpu, args.load_cpu, 1)?;
     say(&format!("passage {} on {cpus}", passage.display()));
     if let Some(cpu) = cpus.load {
         pin::pin_thread(cpu)?;
@@ -164,11 +153,11 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
     };
     let mut results = Results {
         outcomes: Vec::new(),
-        duels: Vec::new(),
+        weighings: Vec::new(),
     };
     for workload in <Workload as clap::ValueEnum>::value_variants() {
         let wanted = if args.only.is_empty() {
-            args.peer.is_empty() && args.weigh.is_empty()
+            args.weigh.is_empty()
         } else {
             args.only.contains(workload)
         };
@@ -176,13 +165,8 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<Results> {
             results.outcomes.push(bench.run(*workload)?);
         }
     }
-    for kind in &args.peer {
-        if let Some(duel) = bench.fight(*kind)? {
-            results.duels.push(duel);
-        }
-    }
     for contest in &args.weigh {
-        results.duels.push(bench.weigh(*contest)?);
+        results.weighings.push(bench.weigh(*contest)?);
     }
     Ok(results)
 }
@@ -236,9 +220,9 @@ impl Bench<'_> {
     }
 
     fn plan(&self, workload: Workload, server: &Process) -> (Work, Pace, usize) {
-        let hello = |host: &str| hello(host, server);
-        let status = || self.pings(STATUS_HOST, server);
-        let login = |host: &str, returns| self.logins(host, returns, server);
+        let hello = |host: &str| hello(host, server.address);
+        let status = || pings(STATUS_HOST, server.address);
+        let login = |host: &str, returns| logins(host, returns, server.address);
         let relay = || Work::Relay {
             hello: hello(RELAY_HOST),
             message_bytes: self.args.bytes,
@@ -250,8 +234,8 @@ impl Bench<'_> {
         let closed = |concurrency| Pace::Closed { concurrency };
         // This process holds both ends of a relay: the client's and the echo's.
         let (idle_max, relay_max) = (
-            self.files.saturating_sub(SERVER_FILES),
-            self.files.saturating_sub(SERVER_FILES) / 2,
+            self.files.saturating_sub(OTHER_FILES),
+            self.files.saturating_sub(OTHER_FILES) / 2,
         );
         let (kept, relays) = (self.args.idle.min(idle_max), self.args.relays.min(relay_max));
         let idle_relays = self.args.idle.min(relay_max);
@@ -276,22 +260,6 @@ impl Bench<'_> {
         }
     }
 
-    fn pings(&self, host: &str, server: &Process) -> Work {
-        Work::Status {
-            hello: hello(host, server),
-        }
-    }
-
-    fn logins(&self, host: &str, returns: bool, server: &Process) -> Work {
-        Work::Login(Login {
-            hello: hello(host, server),
-            secret: Some(SECRET.as_bytes().to_vec()),
-            returns,
-            until: Until::Transfer,
-            name: ExpectedName::Own,
-        })
-    }
-
     fn settings(&self, server: &Process, pace: Pace, connections: usize) -> Settings {
         Settings {
             target: server.address,
@@ -307,19 +275,12 @@ impl Bench<'_> {
             cpus: self.cpus.load.into_iter().collect(),
             failures_max: self.args.max_errors,
             pid: Some(server.pid()),
+            beside: None,
         }
     }
 
     fn start_passage(&self, extra: Option<Extra>) -> io::Result<Process> {
-        let files = PassageFiles::write(self.echo.address(), self.session_server.address(), extra)?;
+        let files = PassageFiles::write(1, self.echo.address(), self.session_server.address(), extra)?;
         process::start_passage(&self.passage, files, &self.cpus)
-    }
-}
-
-fn hello(host: &str, server: &Process) -> Hello {
-    Hello {
-        protocol: PROTOCOL,
-        host: host.to_owned(),
-        port: server.address.port(),
     }
 }

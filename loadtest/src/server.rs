@@ -1,4 +1,4 @@
-//! What the measured server uses, read from `/proc`.
+//! What the measured server uses, read from `/proc`: its process, and all that it started.
 
 use std::fs;
 use std::io;
@@ -8,10 +8,12 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 /// One reading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     at: Instant,
-    /// User and system time of all threads.
+    /// The process and all its descendants.
+    pub pids: Vec<u32>,
+    /// User and system time of all their threads.
     cpu: Duration,
     /// Memory at that time.
     pub memory: Memory,
@@ -21,7 +23,33 @@ pub struct Reading {
     pub threads: usize,
 }
 
-/// Memory of a process, in bytes.
+/// What the kernel holds for everybody, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KernelMemory {
+    /// Its objects, sockets among them.
+    pub slab: i64,
+    /// What is in the buffers of TCP sockets.
+    pub buffers: i64,
+}
+
+impl KernelMemory {
+    /// What it holds more than `before`; negative if it holds less.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            slab: self.slab - before.slab,
+            buffers: self.buffers - before.buffers,
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn sum(self) -> i64 {
+        self.slab + self.buffers
+    }
+}
+
+/// Memory of processes, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// Resident, shared libraries included.
@@ -53,20 +81,85 @@ pub struct Usage {
     pub threads: usize,
 }
 
-/// Reads what process `pid` uses now. Kernel threads that work for it (`ksoftirqd`) are not in it; interrupts
+/// Reads what process `pid` and its descendants use now. Kernel threads that work for it (`ksoftirqd`) are not in it; interrupts
 /// that hit it are.
 ///
 /// # Errors
 /// If the process is gone or another user's.
 pub fn read(pid: u32) -> io::Result<Reading> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.count();
-    let fds = fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+    let pids = family(pid)?;
+    let (mut cpu, mut fds, mut threads) = (Duration::ZERO, 0, 0);
+    for pid in &pids {
+        threads += fs::read_dir(format!("/proc/{pid}/task"))?.count();
+        fds += fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+        cpu += read_cpu(*pid)?;
+    }
     Ok(Reading {
         at: Instant::now(),
-        cpu: read_cpu(pid)?,
-        memory: read_memory(pid)?,
+        cpu,
+        memory: read_memory(&pids)?,
+        pids,
         fds,
         threads,
+    })
+}
+
+/// A process and its descendants, as far as there are any now.
+fn family(pid: u32) -> io::Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let child = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok());
+        // Whatever ends meanwhile belongs to nobody.
+        let stat =
+            child.and_then(|child| Some((child, fs::read_to_string(format!("/proc/{child}/stat")).ok()?)));
+        parents.extend(stat.and_then(|(child, stat)| Some((child, parse_parent(&stat)?))));
+    }
+    let mut pids = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = pids.get(next) {
+        pids.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(child, _)| *child),
+        );
+        next += 1;
+    }
+    Ok(pids)
+}
+
+/// The parent's id: the second field after the name, which may itself contain spaces and brackets.
+fn parse_parent(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Reads what the kernel holds for all of the machine, so that it means something on a quiet one only.
+///
+/// # Errors
+/// If `/proc` says nothing about it.
+pub fn read_kernel_memory() -> io::Result<KernelMemory> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let sockstat = fs::read_to_string("/proc/net/sockstat")?;
+    let smaps = fs::read_to_string("/proc/self/smaps")?;
+    parse_kernel_memory(&meminfo, &sockstat, &smaps)
+        .ok_or_else(|| io::Error::other("neither Slab nor TCP mem in /proc/meminfo and /proc/net/sockstat"))
+}
+
+/// `smaps` of any process says how large the pages are that `sockstat` counts.
+fn parse_kernel_memory(meminfo: &str, sockstat: &str, smaps: &str) -> Option<KernelMemory> {
+    let number_after = |text: &str, line: &str, mark: &str| -> Option<i64> {
+        let rest = text.lines().find_map(|candidate| candidate.strip_prefix(line))?;
+        let (_, number) = rest.split_once(mark)?;
+        number.split_whitespace().next()?.parse().ok()
+    };
+    let pages = number_after(sockstat, "TCP:", " mem ")?;
+    Some(KernelMemory {
+        slab: number_after(meminfo, "Slab:", " ")? * 1024,
+        buffers: pages * number_after(smaps, "KernelPageSize:", " ")? * 1024,
     })
 }
 
@@ -81,17 +174,22 @@ pub fn read_cpu(pid: u32) -> io::Result<Duration> {
     Ok(time.into())
 }
 
-/// Reads the memory of process `pid`.
+/// Reads the memory of processes; what they share counts for each, but in `private`.
 ///
 /// # Errors
-/// If the process is gone or another user's.
-pub fn read_memory(pid: u32) -> io::Result<Memory> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    Ok(parse_memory(&rollup))
+/// If a process is gone or another user's.
+pub fn read_memory(pids: &[u32]) -> io::Result<Memory> {
+    let mut memory = Memory::default();
+    for pid in pids {
+        add_memory(
+            &mut memory,
+            &fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?,
+        );
+    }
+    Ok(memory)
 }
 
-fn parse_memory(rollup: &str) -> Memory {
-    let mut memory = Memory::default();
+fn add_memory(memory: &mut Memory, rollup: &str) {
     for line in rollup.lines() {
         let Some((name, rest)) = line.split_once(':') else {
             continue;
@@ -102,13 +200,12 @@ fn parse_memory(rollup: &str) -> Memory {
             .and_then(|number| number.parse::<u64>().ok());
         let bytes = kibibytes.unwrap_or(0) * 1024;
         match name {
-            "Rss" => memory.resident = bytes,
+            "Rss" => memory.resident += bytes,
             "Private_Clean" | "Private_Dirty" => memory.private += bytes,
-            "Anonymous" => memory.anonymous = bytes,
+            "Anonymous" => memory.anonymous += bytes,
             _ => {}
         }
     }
-    memory
 }
 
 /// What was used between two readings, for so many units.
@@ -131,7 +228,7 @@ pub fn usage(before: &Reading, after: &Reading, peak: Memory, units: u64) -> Usa
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, parse_memory, read, usage};
+    use super::{KernelMemory, Memory, add_memory, parse_kernel_memory, parse_parent, read, usage};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -143,7 +240,45 @@ mod tests {
             private: 152 * 1024,
             anonymous: 96 * 1024,
         };
-        assert_eq!(parse_memory(text), expected);
+        let mut memory = Memory::default();
+        add_memory(&mut memory, text);
+        assert_eq!(memory, expected);
+        add_memory(&mut memory, text);
+        assert_eq!(memory.private, 2 * expected.private);
+    }
+
+    #[test]
+    fn reads_a_parent_whatever_the_child_is_called() {
+        assert_eq!(parse_parent("12 (nginx) S 7 12 12 0"), Some(7));
+        assert_eq!(parse_parent("12 (a) R 9 (b)) S 7 12 12 0"), Some(7));
+        assert_eq!(parse_parent("12 nginx"), None);
+    }
+
+    #[test]
+    fn a_child_is_measured_with_its_parent() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("a child");
+        let reading = read(std::process::id()).expect("own process");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert!(reading.pids.contains(&child.id()), "{reading:?}");
+    }
+
+    #[test]
+    fn reads_the_kernel_memory() {
+        let meminfo = "MemTotal: 4000 kB\nSlab:              2000 kB\nSReclaimable:   900 kB\n";
+        let sockstat = "sockets: used 90\nTCP: inuse 12 orphan 0 tw 3 alloc 15 mem 7\nUDP: inuse 1 mem 2\n";
+        let smaps = "Size: 136 kB\nKernelPageSize:        4 kB\nMMUPageSize: 4 kB\n";
+        let read = parse_kernel_memory(meminfo, sockstat, smaps).expect("both");
+        let expected = KernelMemory {
+            slab: 2000 * 1024,
+            buffers: 7 * 4096,
+        };
+        assert_eq!(read, expected);
+        assert_eq!(expected.since(read), KernelMemory::default());
+        assert_eq!(parse_kernel_memory(meminfo, "", smaps), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod connect;
 mod core;
 mod error;
 mod listen;
+mod pipes;
 mod pool;
 mod pump;
 mod relay;
@@ -43,12 +44,18 @@ use self::core::Core;
 pub use self::error::EngineError;
 pub use self::listen::{Accept, Listening};
 pub use self::relay::{RelayEnd, RelayReport};
-use self::slot::Face;
+use self::slot::{Face, Side};
 pub use self::socket::{Chunk, Event, Next, Notifier, Send, Socket};
 use self::tag::Key;
 pub use self::wake::RemoteWaker;
 use self::wake::Signal;
 use crate::metrics::Durations;
+
+/// Pipes of an engine unless told otherwise.
+const PIPES_MAX: u16 = 32;
+
+/// Descriptors that an engine needs besides its sockets: pipes, and those for its own use.
+pub const FILES_BESIDE: usize = 2 * PIPES_MAX as usize + 8;
 
 /// Sizes of an engine. The defaults are the measured ones.
 #[derive(Clone, Copy, Debug)]
@@ -66,21 +73,34 @@ pub struct Settings {
     pub large_buffers: u16,
     /// Size of one large receive buffer, in bytes.
     pub large_buffer_bytes: u32,
+    /// How many pipes relays may carry bulk through at the same time; each takes two descriptors. Without one
+    /// bulk takes the large buffers.
+    pub pipes: u16,
     /// Bytes that all relays together may hold outside of the receive buffers, because their sinks are slow.
     /// Above half of it sources are received from only while nothing of theirs waits; beyond it
     /// the relays end whose sinks have been stuck for the longest time.
     pub relay_memory: usize,
 }
 
+impl Stats {
+    fn count_relayed(&mut self, sink: Side, bytes: usize) {
+        match sink {
+            Side::Target => self.relayed_to_target += bytes as u64,
+            Side::Client => self.relayed_to_client += bytes as u64,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            entries: 4096,
-            completions: 16384,
+            entries: 512,
+            completions: 4096,
             buffers: 256,
             buffer_bytes: 16 * 1024,
             large_buffers: 16,
             large_buffer_bytes: 256 * 1024,
+            pipes: PIPES_MAX,
             relay_memory: 128 * 1024 * 1024,
         }
     }
@@ -145,6 +165,7 @@ impl Engine {
             buffer_bytes: 4096,
             large_buffers: 1,
             large_buffer_bytes: 4096,
+            pipes: 0,
             relay_memory: 4096,
         };
         Self::new(settings).map(drop)
@@ -261,7 +282,7 @@ pub struct Stats {
     pub parks: u64,
     /// Receives that found no free buffer.
     pub starved: u64,
-    /// Receives into large buffers.
+    /// Receives into large buffers or pipes.
     pub bulk_receives: u64,
     /// Relays that were ended because all together held too much.
     pub overloaded: u64,

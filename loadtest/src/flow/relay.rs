@@ -14,6 +14,16 @@ pub(crate) struct RelayTalk {
     pub(crate) message_bytes: Option<usize>,
 }
 
+impl RelayTalk {
+    /// Says nothing after its login.
+    pub(crate) fn silent(hello: Hello) -> Self {
+        Self {
+            hello,
+            message_bytes: None,
+        }
+    }
+}
+
 impl Talk for RelayTalk {
     /// Handshake and login start. The target echoes them, which shows that the relay replayed them unchanged.
     fn greeting(&self, id: u64) -> Vec<u8> {

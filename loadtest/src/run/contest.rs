@@ -14,14 +14,14 @@ use passage_loadtest::flow::Work;
 use passage_loadtest::measure::measure;
 use passage_loadtest::schedule::Pace;
 
-use super::config::{
+use super::turns::Turns;
+use super::weighing::{Half, Weighing};
+use super::{Bench, Workload};
+use crate::contestant::config::{
     AGONES_HOST, Extra, HTTP_STATUS_HOST, LOGIN_HOST, REFRESH, STATUS_HOST, TARGET_STATUS_HOST,
 };
-use super::duel::{Duel, Half};
-use super::peer::{self, PeerKind};
-use super::process::Process;
-use super::turns::Turns;
-use super::{Bench, Workload};
+use crate::contestant::process::Process;
+use crate::contestant::{logins, pings};
 use crate::progress::{Bar, say};
 
 /// Seconds between two exports of the metrics where nothing else is configured.
@@ -60,7 +60,7 @@ struct Side<'a> {
 
 impl Bench<'_> {
     /// All rounds of a contest.
-    pub(super) fn weigh(&self, contest: Contest) -> io::Result<Duel> {
+    pub(super) fn weigh(&self, contest: Contest) -> io::Result<Weighing> {
         match contest {
             Contest::Telemetry => self.weigh_telemetry(),
             Contest::HttpStatus => {
@@ -79,23 +79,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Rounds of the relay, in turn on Passage and on a peer; `None` if the peer is not installed.
-    pub(super) fn fight(&self, kind: PeerKind) -> io::Result<Option<Duel>> {
-        let Some(peer) = peer::start(kind, self.echo.address(), self.args.relays, &self.cpus)? else {
-            say(&format!(
-                "{kind}: skipped, not installed (Debian package: {})",
-                kind.package()
-            ));
-            return Ok(None);
-        };
-        let passage = self.start_passage(None)?;
-        let side = |name: &str, server| self.side(name, server, Workload::Relay);
-        self.alternate(&[side("passage", &passage), side(kind.package(), &peer)])
-            .map(Some)
-    }
-
     /// Rounds of pings, in turn on a Passage that exports metrics and traces and on one that does not.
-    fn weigh_telemetry(&self) -> io::Result<Duel> {
+    fn weigh_telemetry(&self) -> io::Result<Weighing> {
         let taken = Collector::default();
         let collector = Double::start(taken.clone(), self.cpus.load)?;
         // One export a round, or the interval by default if that is shorter.
@@ -106,7 +91,7 @@ impl Bench<'_> {
         };
         let (with, without) = (self.start_passage(Some(telemetry))?, self.start_passage(None)?);
         let side = |name, server| self.side(name, server, Workload::Status64);
-        let duel = self.alternate(&[side("telemetry", &with), side("none", &without)])?;
+        let weighing = self.alternate(&[side("telemetry", &with), side("none", &without)])?;
         let taken = taken.taken();
         let (metrics, traces) = (
             taken.metrics.load(Ordering::Relaxed),
@@ -120,7 +105,7 @@ impl Bench<'_> {
                 "no telemetry came, so that the figures would say nothing; choose a longer --duration",
             ));
         }
-        Ok(duel)
+        Ok(weighing)
     }
 
     /// Rounds of pings on one Passage, in turn of a status that somebody else gives and of a fixed one.
@@ -130,36 +115,36 @@ impl Bench<'_> {
         host: &str,
         extra: Extra,
         asked: &dyn Fn() -> u64,
-    ) -> io::Result<Duel> {
+    ) -> io::Result<Weighing> {
         let server = self.start_passage(Some(extra))?;
         let given = Side {
-            work: self.pings(host, &server),
+            work: pings(host, server.address),
             upstream: Some(asked),
             ..self.side(name, &server, Workload::Status64)
         };
         let fixed = Side {
-            work: self.pings(STATUS_HOST, &server),
+            work: pings(STATUS_HOST, server.address),
             ..self.side("fixed", &server, Workload::Status64)
         };
         self.alternate(&[given, fixed])
     }
 
     /// Rounds of logins on one Passage, in turn to targets that a slow service gives and to a fixed one.
-    fn weigh_discovery(&self) -> io::Result<Duel> {
+    fn weigh_discovery(&self) -> io::Result<Weighing> {
         let game_servers = self.echo.address();
         let api_server = ApiServer::new(game_servers, DISCOVERY_DELAY);
         let double = Double::start(api_server.clone(), self.cpus.load)?;
         let server = self.start_passage(Some(Extra::Agones(double.address())))?;
         let side = |name, host| Side {
-            work: self.logins(host, false, &server),
+            work: logins(host, false, server.address),
             pace: Pace::Closed {
                 concurrency: self.args.logins,
             },
             ..self.side(name, &server, Workload::Login)
         };
         let sides = [side("50 ms discovery", AGONES_HOST), side("fixed", LOGIN_HOST)];
-        let duel = self.alternate(&sides)?;
-        let (allocated, transferred) = (api_server.allocated(), duel.completed()[0]);
+        let weighing = self.alternate(&sides)?;
+        let (allocated, transferred) = (api_server.allocated(), weighing.completed()[0]);
         say(&format!(
             "the API server allocated {allocated} game servers; {transferred} of them to measured logins"
         ));
@@ -168,7 +153,7 @@ impl Bench<'_> {
                 "{transferred} logins got a game server, but only {allocated} were allocated"
             )));
         }
-        Ok(duel)
+        Ok(weighing)
     }
 
     fn side<'a>(&self, name: &str, server: &'a Process, workload: Workload) -> Side<'a> {
@@ -184,26 +169,26 @@ impl Bench<'_> {
     }
 
     /// Rounds of both sides.
-    fn alternate(&self, sides: &[Side<'_>; 2]) -> io::Result<Duel> {
+    fn alternate(&self, sides: &[Side<'_>; 2]) -> io::Result<Weighing> {
         let [first, second] = sides;
-        let mut duel = Duel::new([first.name.clone(), second.name.clone()]);
+        let mut weighing = Weighing::new([first.name.clone(), second.name.clone()]);
         for round in 1..=self.args.rounds {
             // Whoever goes first alternates, so that a machine that warms up or slows down favours nobody.
             if round % 2 == 1 {
                 let half = self.half(first, round)?;
-                duel.add([half, self.half(second, round)?]);
+                weighing.add([half, self.half(second, round)?]);
             } else {
                 let half = self.half(second, round)?;
-                duel.add([self.half(first, round)?, half]);
+                weighing.add([self.half(first, round)?, half]);
             }
         }
-        if first.upstream.is_some() && duel.calls()[0] == Some(0) {
+        if first.upstream.is_some() && weighing.calls()[0] == Some(0) {
             return Err(io::Error::other(format!(
                 "{}: nobody was asked for what was served",
                 first.name
             )));
         }
-        Ok(duel)
+        Ok(weighing)
     }
 
     fn half(&self, side: &Side<'_>, round: u8) -> io::Result<Half> {

@@ -14,6 +14,9 @@ use io_uring::types::BufRingEntry;
 
 use super::Settings;
 
+/// Common buffers that the kernel may fill at a time, until that is too few.
+const COMMON_OFFERED: u16 = 64;
+
 /// Large buffers that the kernel may fill at a time. One, because memory that is in the cache is copied faster
 /// than the next socket could be waited for.
 const LARGE_OFFERED_MAX: u16 = 1;
@@ -50,7 +53,13 @@ impl Buffers {
             ..
         } = settings;
         Ok(Self {
-            common: Stock::register(ring, Kind::Common, buffers, u32::from(buffer_bytes), u16::MAX)?,
+            common: Stock::register(
+                ring,
+                Kind::Common,
+                buffers,
+                u32::from(buffer_bytes),
+                COMMON_OFFERED,
+            )?,
             large: Stock::register(
                 ring,
                 Kind::Large,
@@ -85,6 +94,13 @@ impl Buffers {
         }
     }
 
+    /// A receive found no common buffer: from now on twice as many are offered.
+    pub(super) fn offer_more(&mut self) {
+        let stock = &mut self.common;
+        stock.offered_max = stock.offered_max.saturating_mul(2).min(stock.count);
+        stock.restock();
+    }
+
     /// Whether so many of a kind are leased that nobody should hold one for longer than a turn.
     pub(super) fn are_scarce(&self, kind: Kind) -> bool {
         let stock = match kind {
@@ -114,6 +130,11 @@ impl Buffers {
     #[cfg(test)]
     pub(super) fn all_leased(&self) -> u16 {
         self.common.leased + self.large.leased
+    }
+
+    /// Size of a common buffer.
+    pub(super) fn common_bytes(&self) -> usize {
+        self.common.bytes as usize
     }
 
     /// Leaves the memory to the kernel for good: it may still use it.

@@ -15,6 +15,7 @@ use slab::Slab;
 
 use super::buffers::{Buffers, Kind};
 use super::calls::Call;
+use super::pipes::Pipes;
 use super::pool::Pool;
 use super::relay::Relay;
 use super::ring::{Completion, Ring};
@@ -32,6 +33,7 @@ const TURN_MAX: usize = 1024;
 pub(super) struct Core {
     pub(super) ring: Ring,
     pub(super) buffers: Buffers,
+    pub(super) pipes: Pipes,
     pub(super) slots: Slots,
     pub(super) timers: Wheel,
     pub(super) relays: Slab<Relay>,
@@ -78,6 +80,7 @@ impl Core {
         Ok(Self {
             ring,
             buffers,
+            pipes: Pipes::new(settings.pipes),
             slots: Slots::default(),
             timers: Wheel::new(),
             relays: Slab::new(),
@@ -224,6 +227,8 @@ impl Core {
         match op {
             Op::Receive => self.received(key, Kind::Common, completion),
             Op::ReceiveBulk => self.received(key, Kind::Large, completion),
+            Op::Readable => self.readable(key, completion),
+            Op::Writable => self.writable(key),
             Op::Send => self.sent(key, completion.result),
             Op::Connect => self.connected(key, completion.result),
             Op::Accept => self.accepted(key, completion),

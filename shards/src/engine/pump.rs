@@ -18,6 +18,10 @@ const WAIT: Duration = Duration::from_millis(20);
 /// Waits without any completion after which the pump parks.
 const EMPTY_MAX: u32 = 3;
 
+/// How long turns go on without the executor while all that completes belongs to relays, which no task waits
+/// for: a turn of the executor costs as much as relaying a message through user space.
+const ALONE_MAX: Duration = Duration::from_millis(1);
+
 /// How long the executor may sleep by mistake, see [`Lifeline`].
 const LIFELINE: Duration = Duration::from_millis(5);
 
@@ -40,7 +44,7 @@ impl Engine {
         let mut bell =
             Bell::new(std::os::fd::AsFd::as_fd(&self.shared.rung)).expect("an eventfd to duplicate");
         let mut lifeline = Lifeline::default();
-        let mut empty = 0;
+        let (mut empty, mut yielded) = (0, self.now());
         while !self.with(|core| core.is_over()) {
             let wait = self.with(|core| (!core.has_callbacks()).then_some(WAIT));
             let completed = self.turn(wait);
@@ -50,6 +54,10 @@ impl Engine {
                 empty + 1
             };
             let woken = self.run_callbacks();
+            if !woken && completed > 0 && self.now() < yielded + ALONE_MAX {
+                continue;
+            }
+            yielded = self.now();
             poll_fn(|context| lifeline.hold(self.now(), context)).await;
             yield_now().await;
             if woken {
@@ -79,9 +87,11 @@ impl Engine {
 
     /// Wakes tasks and runs callbacks, outside of the core. Whether there were any.
     fn run_callbacks(&self) -> bool {
+        if !self.with(|core| core.has_callbacks()) {
+            return false;
+        }
         let (mut wakes, mut calls) =
             self.with(|core| (std::mem::take(&mut core.wakes), std::mem::take(&mut core.calls)));
-        let any = !wakes.is_empty() || !calls.is_empty();
         while !wakes.is_empty() || !calls.is_empty() {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 wakes.drain(..).for_each(std::task::Waker::wake);
@@ -101,7 +111,7 @@ impl Engine {
                 core.calls = calls;
             }
         });
-        any
+        true
     }
 
     /// Sleeps inside the executor until a completion, a timer, or an operation of a task of this shard.

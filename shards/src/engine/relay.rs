@@ -2,9 +2,10 @@
 //!
 //! Each direction is a [`Way`] into one side. Received buffers are sent as they are; only when the sink is
 //! slow are bytes copied out of the shard's buffers, merged, and sent from there. Above [`HIGH_WATER`] the
-//! source is not received from. A source that fills its buffers is received from into large ones, one at a
-//! time, until it brings little again.
+//! source is not received from. What a source that fills its buffers brings is carried through a pipe, until
+//! it brings little again ([`carry`]); if there is no pipe, it is received into large buffers, one at a time.
 
+mod carry;
 mod way;
 
 use std::time::{Duration, Instant};
@@ -159,7 +160,7 @@ impl Core {
         let turned_bulk = way.judge(self.buffers.is_full(&lease)) && way.bulk;
         self.spilled += way.queue(lease, &mut self.buffers);
         if self.spilled > self.spilled_max {
-            self.relieve(index);
+            self.relieve();
         }
         let Some(relay) = self.relays.get_mut(index as usize) else {
             return;
@@ -181,57 +182,58 @@ impl Core {
     }
 
     /// Relays hold more than they may: ends those whose sinks have taken nothing for the longest time, until
-    /// a quarter is free. Looks at all relays, and so at most once a tick; otherwise ends the one that came
-    /// last.
-    fn relieve(&mut self, last: u32) {
-        let mut victims = Vec::new();
-        if self.relieved != self.tick {
-            self.relieved = self.tick;
-            let holding = |relay: &Relay| {
-                relay
-                    .ways
-                    .iter()
-                    .filter(|way| way.copied > 0)
-                    .map(|way| way.taken_at)
-                    .min()
-            };
-            #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
-            victims.extend(
-                self.relays
-                    .iter()
-                    .filter_map(|(index, relay)| Some((holding(relay)?, index as u32))),
-            );
-            victims.sort_unstable();
-        } else {
-            victims.push((0, last));
+    /// a quarter is free. Looks at all relays, and so at most once a tick.
+    fn relieve(&mut self) {
+        if self.relieved == self.tick {
+            return;
         }
+        self.relieved = self.tick;
+        let stuck_since = |relay: &Relay| {
+            let holding = relay.ways.iter().filter(|way| way.copied > 0);
+            holding.map(|way| way.taken_at).min()
+        };
+        let relays = self.relays.iter();
+        let mut victims: Vec<(u64, usize)> = relays
+            .filter_map(|(index, relay)| Some((stuck_since(relay)?, index)))
+            .collect();
+        victims.sort_unstable();
         for (_, victim) in victims {
             if self.spilled <= self.spilled_max / 4 * 3 {
                 return;
             }
             self.stats.overloaded += 1;
-            self.cut_relay(victim, RelayEnd::Overloaded);
+            #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
+            self.cut_relay(victim as u32, RelayEnd::Overloaded);
         }
     }
 
     /// Receives from `source`, unless too much of it is waiting or nobody is left to get it.
     pub(super) fn relay_resume(&mut self, index: u32, source: Side) {
-        let Some(relay) = self.relays.get(index as usize) else {
+        let strained = is_strained(self.spilled, self.spilled_max);
+        let Some(relay) = self.relays.get_mut(index as usize) else {
             return;
         };
         let sink = source.other() as usize;
-        let way = &relay.ways[sink];
-        if let (Some(from), Some(_)) = (relay.sides[source as usize], relay.sides[sink])
-            && !way.paused
-            && let Some(slot) = self.slots.slot(from)
-            && slot.may_receive()
-        {
-            slot.intake = match way.bulk {
-                _ if is_strained(self.spilled, self.spilled_max) => Intake::Once,
-                true => Intake::Bulk,
-                false => Intake::Steady,
-            };
-            self.receive(from);
+        let (Some(from), Some(to)) = (relay.sides[source as usize], relay.sides[sink]) else {
+            return;
+        };
+        let way = &mut relay.ways[sink];
+        let Some(slot) = self.slots.slot(from).filter(|slot| slot.may_receive()) else {
+            return;
+        };
+        if way.paused {
+            return;
+        }
+        slot.intake = match way.bulk {
+            _ if strained => Intake::Once,
+            false => Intake::Steady,
+            true if self.pipes.are_gone() => Intake::Bulk,
+            true => Intake::Carry,
+        };
+        match slot.intake {
+            Intake::Carry if way.waiting > 0 => way.paused = true,
+            Intake::Carry => self.await_bulk(from, to),
+            _ => self.receive(from),
         }
     }
 
@@ -258,7 +260,7 @@ impl Core {
         let lost = std::mem::take(&mut relay.ways[side as usize]);
         relay.ways[side as usize].taken = lost.taken;
         self.spilled -= lost.copied;
-        lost.discard(&mut self.buffers);
+        lost.discard(&mut self.buffers, &mut self.pipes);
         if let Some(key) = broken {
             self.close(key);
         }
@@ -282,10 +284,7 @@ impl Core {
                 relay.ways[sink as usize].waiting -= taken;
                 relay.ways[sink as usize].taken += taken as u64;
                 relay.ways[sink as usize].taken_at = self.tick;
-                match sink {
-                    Side::Target => self.stats.relayed_to_target += taken as u64,
-                    Side::Client => self.stats.relayed_to_client += taken as u64,
-                }
+                self.stats.count_relayed(sink, taken);
             }
             Err(_) if -result == libc::EAGAIN || -result == libc::EINTR => {}
             Err(_) => {
@@ -302,7 +301,9 @@ impl Core {
             self.spilled -= sent;
         }
         let way = &mut relay.ways[sink as usize];
-        let resumes = way.paused && way.waiting <= LOW_WATER;
+        // Nothing may overtake: a pipe is filled only when nothing else waits.
+        let low = if way.bulk { 0 } else { LOW_WATER };
+        let resumes = way.paused && way.waiting <= low;
         way.paused &= !resumes;
         self.clear_outgoing(key);
         if resumes {
@@ -401,7 +402,7 @@ impl Core {
         };
         for way in [to_client, to_target] {
             self.spilled -= way.copied;
-            way.discard(&mut self.buffers);
+            way.discard(&mut self.buffers, &mut self.pipes);
         }
         self.calls.push_back(Call::Ended(relay.on_end, report));
         relay.sides.into_iter().flatten().collect()

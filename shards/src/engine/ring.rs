@@ -142,6 +142,21 @@ impl Ring {
         self.push(entry.user_data(encode(op, key)));
     }
 
+    /// Waits until there is something to receive, or the end.
+    pub(super) fn await_input(&mut self, key: Key, socket: BorrowedFd<'_>) {
+        self.poll(Op::Readable, key, socket, libc::POLLIN | libc::POLLRDHUP);
+    }
+
+    /// Waits until there is room to send.
+    pub(super) fn await_room(&mut self, key: Key, socket: BorrowedFd<'_>) {
+        self.poll(Op::Writable, key, socket, libc::POLLOUT);
+    }
+
+    fn poll(&mut self, op: Op, key: Key, socket: BorrowedFd<'_>, events: libc::c_short) {
+        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), u32::from(events.cast_unsigned())).build();
+        self.push(entry.user_data(encode(op, key)));
+    }
+
     /// Accepts until told otherwise.
     pub(super) fn accept(&mut self, key: Key, listener: BorrowedFd<'_>) {
         let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))

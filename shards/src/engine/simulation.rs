@@ -1,7 +1,10 @@
 //! The relay under a simulated kernel and a virtual clock: the engine's own core, with peers and a kernel
 //! that do whatever they may do, in an order that a seed decides.
 //!
-//! Only what lies below [`super::ring`] is replaced. What must hold, whatever happens: each relay ends
+//! Only what lies below [`super::ring`] is replaced. Pipes are not simulated: what moves through them does so
+//! in system calls of the relay's own, so that bulk takes the large buffers here.
+//!
+//! What must hold, whatever happens: each relay ends
 //! exactly once and as the first news of an end says; a sink gets the source's bytes, all of them, in order;
 //! what waits is bounded; a relay in which nothing moves ends when it is due; in the end nothing is left.
 
@@ -35,6 +38,7 @@ fn play(choices: &mut Choices) -> Summary {
         buffer_bytes: choices.one_of(&[4096, 128, 1024, 16 * 1024]),
         large_buffers: choices.one_of(&[2, 1, 4]),
         large_buffer_bytes: choices.one_of(&[32 * 1024, 5_000, 256 * 1024]),
+        pipes: 0,
         relay_memory: choices.one_of(&[64 << 20, 64 << 20, 64 << 20, 300 * 1024, 64 * 1024]),
     };
     let mut world = World::new(settings, choices);

@@ -44,6 +44,8 @@ pub(super) enum Intake {
     Once,
     /// One large buffer at a time.
     Bulk,
+    /// Through a pipe: the ring says when there is something.
+    Carry,
 }
 
 /// Where a slot stands.
@@ -64,6 +66,10 @@ pub(super) struct Flags {
     pub(super) wanted: bool,
     /// The task is to be interrupted.
     pub(super) notified: bool,
+    /// The send under way waits for room, for what is in a pipe.
+    pub(super) carrying: bool,
+    /// System calls on the socket do not wait.
+    pub(super) nonblocking: bool,
 }
 
 /// Bytes that are being sent.
@@ -147,7 +153,17 @@ impl Slot {
     pub(super) fn receive_op(&self) -> Op {
         match self.intake {
             Intake::Bulk => Op::ReceiveBulk,
+            Intake::Carry => Op::Readable,
             Intake::Steady | Intake::Once => Op::Receive,
+        }
+    }
+
+    /// The operation by which it sends.
+    pub(super) fn send_op(&self) -> Op {
+        match self.face {
+            Face::Connecting => Op::Connect,
+            _ if self.flags.carrying => Op::Writable,
+            _ => Op::Send,
         }
     }
 
@@ -207,6 +223,13 @@ impl Slots {
     pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.generation == key.generation && !matches!(slot.face, Face::Vacant)).then_some(slot)
+    }
+
+    /// The descriptor of an open socket, unless the key is stale.
+    pub(super) fn descriptor(&self, key: Key) -> Option<BorrowedFd<'_>> {
+        let slot = self.slots.get(key.index as usize)?;
+        (slot.generation == key.generation).then_some(())?;
+        slot.fd.as_ref().map(AsFd::as_fd)
     }
 
     /// The current key of an index.

@@ -30,6 +30,7 @@ impl Core {
                 Intake::Steady => self.ring.receive(key, slot.descriptor()),
                 Intake::Once => self.ring.receive_once(key, slot.descriptor(), Kind::Common),
                 Intake::Bulk => self.ring.receive_once(key, slot.descriptor(), Kind::Large),
+                Intake::Carry => self.ring.await_input(key, slot.descriptor()),
             }
             slot.flags.receiving = true;
         }
@@ -103,18 +104,13 @@ impl Core {
     /// Lets go of a slot: cancels what is under way and closes the descriptor after that.
     pub(super) fn close(&mut self, key: Key) {
         let Some(slot) = self.slots.slot(key) else { return };
-        let receive = slot.receive_op();
+        let (receive, send) = (slot.receive_op(), slot.send_op());
         let (receive, send) = match &mut slot.face {
             Face::Listener(acceptor) => {
                 acceptor.close();
                 (Op::Accept, Op::Send)
             }
             face => {
-                let send = if matches!(face, Face::Connecting) {
-                    Op::Connect
-                } else {
-                    Op::Send
-                };
                 *face = Face::Closing;
                 (receive, send)
             }
@@ -175,6 +171,9 @@ impl Core {
                 lease.into_iter().for_each(|lease| self.buffers.give_back(lease));
                 match -errno {
                     libc::ENOBUFS => {
+                        if kind == Kind::Common {
+                            self.buffers.offer_more();
+                        }
                         slot.flags.starving = true;
                         self.starved[kind as usize].push_back(key);
                         self.stats.starved += 1;

@@ -7,6 +7,10 @@ pub(super) enum Op {
     Receive,
     /// A receive into a large buffer.
     ReceiveBulk,
+    /// Waits for a socket to be readable.
+    Readable,
+    /// Waits for a socket to be writable.
+    Writable,
     Send,
     Connect,
     Accept,
@@ -36,10 +40,12 @@ pub(super) fn decode(user_data: u64) -> (Op, Key) {
     let op = match user_data & 0xFF {
         0 => Op::Receive,
         1 => Op::ReceiveBulk,
-        2 => Op::Send,
-        3 => Op::Connect,
-        4 => Op::Accept,
-        5 => Op::Wake,
+        2 => Op::Readable,
+        3 => Op::Writable,
+        4 => Op::Send,
+        5 => Op::Connect,
+        6 => Op::Accept,
+        7 => Op::Wake,
         _ => Op::Forget,
     };
     #[expect(clippy::cast_possible_truncation, reason = "cuts the fields out of the word")]
@@ -59,6 +65,8 @@ mod tests {
         for op in [
             Op::Receive,
             Op::ReceiveBulk,
+            Op::Readable,
+            Op::Writable,
             Op::Send,
             Op::Connect,
             Op::Accept,

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::{
-    Client, Fields, LOGIN, MODERN, STATUS, TRANSFER, handshake, login_start, packet, prefixed, status_request,
-};
+use super::client::{Client, Fields, LOGIN, MODERN, TRANSFER, handshake, login_start, packet, prefixed};
 use super::player::{End, Player, SECRET, player};
 use super::world::{Counts, HOST, Plan, World, cookie_keys, premium, route, target};
 use passage_proto::question::{AskError, Message, Refusal};

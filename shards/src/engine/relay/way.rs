@@ -1,6 +1,7 @@
 //! One direction of a relay: what waits for its sink, and how its source is received from.
 
 use super::super::buffers::{Buffers, Lease};
+use super::super::pipes::{Pipe, Pipes};
 use super::super::pool::Pool;
 use super::super::slot::Outgoing;
 
@@ -23,6 +24,8 @@ pub(super) struct Way {
     pieces: [Option<Lease>; PIECES_MAX],
     /// then these.
     spill: Vec<u8>,
+    /// Or this, which holds some bytes.
+    pub(super) pipe: Option<Pipe>,
     /// Bytes waiting or being sent.
     pub(super) waiting: usize,
     /// How many of them were copied out of the shard's buffers.
@@ -37,7 +40,7 @@ pub(super) struct Way {
     pub(super) ended: bool,
     /// The sink was told so.
     pub(super) shut: bool,
-    /// The source is received from into large buffers.
+    /// The source fills its buffers: it is received from as bulk.
     pub(super) bulk: bool,
     /// Reads in a row that say it should be otherwise.
     odd_reads: u8,
@@ -107,7 +110,8 @@ impl Way {
         }
     }
 
-    pub(super) fn discard(self, buffers: &mut Buffers) {
+    pub(super) fn discard(self, buffers: &mut Buffers, pipes: &mut Pipes) {
+        self.pipe.into_iter().for_each(|pipe| pipes.put(pipe));
         for lease in self.pieces.into_iter().flatten() {
             buffers.give_back(lease);
         }

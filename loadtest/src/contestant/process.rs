@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use passage_loadtest::pin;
+use tempfile::TempDir;
 
 use super::config::{PassageFiles, free_address};
 
@@ -18,21 +19,24 @@ use super::config::{PassageFiles, free_address};
 const START_MAX: Duration = Duration::from_secs(15);
 /// And this long to end after SIGTERM.
 const END_MAX: Duration = Duration::from_secs(5);
+/// Whatever it still does once it listens, for example starting a worker, is over then.
+const SETTLING: Duration = Duration::from_millis(50);
 /// Of what a server writes to standard error, so much is kept.
 const COMPLAINT_BYTES_MAX: u64 = 16 * 1024;
 
 /// Who runs where.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cpus {
-    /// CPU of the measured server.
-    pub(super) server: Option<usize>,
+#[derive(Clone, Debug)]
+pub(crate) struct Cpus {
+    /// CPUs of the measured server, one a thread; empty if it may run everywhere.
+    pub(crate) server: Vec<usize>,
     /// CPU of the load and the backends.
-    pub(super) load: Option<usize>,
+    pub(crate) load: Option<usize>,
 }
 
 impl Cpus {
-    /// The first two CPUs that are allowed, unless others are asked for.
-    pub(super) fn choose(server: Option<usize>, load: Option<usize>) -> io::Result<Self> {
+    /// The first two CPUs that are allowed, unless others are asked for. A server of more than one thread
+    /// gets further ones, and in the end that of the load.
+    pub(crate) fn choose(server: Option<usize>, load: Option<usize>, threads: usize) -> io::Result<Self> {
         let allowed = pin::allowed_cpus();
         for wanted in [server, load].into_iter().flatten() {
             if !allowed.contains(&wanted) {
@@ -44,23 +48,39 @@ impl Cpus {
         if allowed.len() < 2 {
             // Both on one CPU: throughput means little then, CPU time per unit still something.
             return Ok(Self {
-                server: None,
+                server: Vec::new(),
                 load: None,
             });
         }
+        if threads > allowed.len() {
+            return Err(io::Error::other(format!(
+                "{threads} shards need a CPU each; allowed are {allowed:?}"
+            )));
+        }
         let other = |taken: Option<usize>| allowed.iter().copied().find(|cpu| Some(*cpu) != taken);
-        let server = server.or_else(|| other(load));
-        Ok(Self {
-            server,
-            load: load.or_else(|| other(server)),
-        })
+        let first = server.or_else(|| other(load));
+        let load = load.or_else(|| other(first));
+        let mut server: Vec<usize> = first.into_iter().collect();
+        server.extend(allowed.iter().filter(|cpu| ![first, load].contains(&Some(**cpu))));
+        server.extend(load);
+        server.truncate(threads);
+        Ok(Self { server, load })
+    }
+
+    /// The same for a server of one thread.
+    pub(crate) fn single(&self) -> Self {
+        Self {
+            server: self.server.iter().take(1).copied().collect(),
+            load: self.load,
+        }
     }
 }
 
 impl fmt::Display for Cpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.server, self.load) {
-            (Some(server), Some(load)) => write!(f, "CPU {server}, load and backends on CPU {load}"),
+        let list: Vec<String> = self.server.iter().map(ToString::to_string).collect();
+        match (list.join(" and "), self.load) {
+            (server, Some(load)) => write!(f, "CPU {server}, load and backends on CPU {load}"),
             _ => write!(
                 f,
                 "the same CPU as its load: only CPU time per unit means something"
@@ -70,7 +90,7 @@ impl fmt::Display for Cpus {
 }
 
 /// Finds the program to measure.
-pub(super) fn find_passage(given: Option<&Path>) -> io::Result<PathBuf> {
+pub(crate) fn find_passage(given: Option<&Path>) -> io::Result<PathBuf> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => std::env::current_exe()?.with_file_name("passage"),
@@ -88,20 +108,20 @@ pub(super) fn find_passage(given: Option<&Path>) -> io::Result<PathBuf> {
 
 /// A server that listens.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Where it serves its metrics, if it does.
-    pub(super) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     complaints: Option<JoinHandle<String>>,
     /// What it reads from, kept as long as it runs.
-    _files: Vec<PassageFiles>,
+    files: Vec<TempDir>,
 }
 
 /// Starts Passage with a configuration.
-pub(super) fn start_passage(passage: &Path, files: PassageFiles, cpus: &Cpus) -> io::Result<Process> {
+pub(crate) fn start_passage(passage: &Path, files: PassageFiles, cpus: &Cpus) -> io::Result<Process> {
     let mut command = Command::new(passage);
     // Nothing of the caller's environment configures a measured server, nor a file where it happens to stand.
     command
@@ -111,20 +131,30 @@ pub(super) fn start_passage(passage: &Path, files: PassageFiles, cpus: &Cpus) ->
         .arg(files.path());
     let mut process = start("passage", command, files.address, cpus)?;
     process.admin = files.admin;
-    process._files.push(files);
+    process.keep(files.directory);
     Ok(process)
 }
 
 /// Starts the double on plain epoll.
-pub(super) fn start_yardstick(cpus: &Cpus) -> io::Result<Process> {
+pub(crate) fn start_yardstick(cpus: &Cpus) -> io::Result<Process> {
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["double", "status", "--listen", &address.to_string()]);
     start("the epoll double", command, address, cpus)
 }
 
+/// Starts the relay on plain epoll.
+pub(crate) fn start_epoll_relay(target: SocketAddr, cpus: &Cpus) -> io::Result<Process> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["double", "relay-epoll", "--listen", &address.to_string()])
+        .args(["--target", &target.to_string()]);
+    start("the epoll relay", command, address, cpus)
+}
+
 /// Starts a server on its CPU and waits until it listens.
-pub(super) fn start(
+pub(crate) fn start(
     name: &str,
     mut command: Command,
     address: SocketAddr,
@@ -134,12 +164,12 @@ pub(super) fn start(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let cpu = cpus.server;
+    let cpus = cpus.server.clone();
     // A child inherits the CPUs of the thread that spawns it; a thread of its own keeps this one's as they
     // are.
     let spawner = std::thread::spawn(move || {
-        if let Some(cpu) = cpu {
-            pin::pin_thread(cpu)?;
+        if !cpus.is_empty() {
+            pin::pin_thread_to(&cpus)?;
         }
         command.spawn()
     });
@@ -163,7 +193,7 @@ pub(super) fn start(
         address,
         admin: None,
         complaints,
-        _files: Vec::new(),
+        files: Vec::new(),
     };
     process.wait_until_it_listens()?;
     Ok(process)
@@ -171,12 +201,17 @@ pub(super) fn start(
 
 impl Process {
     /// Its process id.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// Keeps a directory for as long as it runs.
+    pub(crate) fn keep(&mut self, directory: TempDir) {
+        self.files.push(directory);
+    }
+
     /// Adds to an error that the server is to blame, if it is.
-    pub(super) fn explain<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    pub(crate) fn explain<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| io::Error::new(error.kind(), format!("measuring {}: {error}", self.name)))
     }
 
@@ -195,6 +230,7 @@ impl Process {
                 )));
             }
             if TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok() {
+                std::thread::park_timeout(SETTLING);
                 return Ok(());
             }
             if Instant::now() > until {
@@ -238,6 +274,13 @@ mod tests {
 
     use super::{Cpus, find_passage, start};
 
+    fn anywhere() -> Cpus {
+        Cpus {
+            server: Vec::new(),
+            load: None,
+        }
+    }
+
     #[test]
     fn says_how_to_build_what_is_missing() {
         let error = find_passage(Some(Path::new("/nowhere/passage")))
@@ -254,16 +297,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no memlock >&2; exit 3"]);
         let address = super::free_address().expect("a free port");
-        let error = start(
-            "it",
-            command,
-            address,
-            &Cpus {
-                server: None,
-                load: None,
-            },
-        )
-        .expect_err("ended");
+        let error = start("it", command, address, &anywhere()).expect_err("ended");
         let error = error.to_string();
         assert!(error.contains("no memlock") && error.contains('3'), "{error}");
     }

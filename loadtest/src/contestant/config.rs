@@ -3,44 +3,46 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 /// Host name of the route that is pinged.
-pub(super) const STATUS_HOST: &str = "status.loadtest";
+pub(crate) const STATUS_HOST: &str = "status.loadtest";
 /// Host name of the route that transfers.
-pub(super) const LOGIN_HOST: &str = "transfer.loadtest";
+pub(crate) const LOGIN_HOST: &str = "transfer.loadtest";
 /// Host name of the route that transfers those whom the session server knows.
-pub(super) const MOJANG_HOST: &str = "mojang.loadtest";
+pub(crate) const MOJANG_HOST: &str = "mojang.loadtest";
 /// Host name of the route that relays.
-pub(super) const RELAY_HOST: &str = "relay.loadtest";
+pub(crate) const RELAY_HOST: &str = "relay.loadtest";
 /// Host name of the route whose status comes from a web server; see [`Extra::HttpStatus`].
-pub(super) const HTTP_STATUS_HOST: &str = "http-status.loadtest";
+pub(crate) const HTTP_STATUS_HOST: &str = "http-status.loadtest";
 /// Host name of the route whose status comes from its target; see [`Extra::TargetStatus`].
-pub(super) const TARGET_STATUS_HOST: &str = "target-status.loadtest";
+pub(crate) const TARGET_STATUS_HOST: &str = "target-status.loadtest";
 /// Host name of the route that transfers to allocated game servers; see [`Extra::Agones`].
-pub(super) const AGONES_HOST: &str = "agones.loadtest";
+pub(crate) const AGONES_HOST: &str = "agones.loadtest";
 /// How long a status is shown before it is asked for again. Whole seconds.
-pub(super) const REFRESH: Duration = Duration::from_secs(1);
+pub(crate) const REFRESH: Duration = Duration::from_secs(1);
 /// Signs the cookies of the measured server; no other ever has it.
-pub(super) const SECRET: &str = "the secret of a load test on loopback";
+pub(crate) const SECRET: &str = "the secret of a load test on loopback";
 
 /// A directory with a configuration, removed when dropped.
 #[derive(Debug)]
-pub(super) struct PassageFiles {
-    directory: TempDir,
+pub(crate) struct PassageFiles {
+    pub(super) directory: TempDir,
     /// Where Passage will listen.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Where its metrics will be, if anywhere.
-    pub(super) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl PassageFiles {
-    /// Writes the configuration of a Passage that relays and transfers to `target`, asks `session_server`,
-    /// and does whatever is to be measured besides.
-    pub(super) fn write(
+    /// Writes the configuration of a Passage with so many shards that relays and transfers to `target`, asks
+    /// `session_server`, and does whatever is to be measured besides.
+    pub(crate) fn write(
+        shards: usize,
         target: SocketAddr,
         session_server: SocketAddr,
         extra: Option<Extra>,
@@ -48,7 +50,7 @@ impl PassageFiles {
         let directory = TempDir::with_prefix("passage-loadtest-")?;
         let [address, admin] = free_addresses()?;
         let admin = matches!(extra, Some(Extra::Agones(_))).then_some(admin);
-        let mut text = passage(address, target, session_server);
+        let mut text = passage(shards, address, target, session_server);
         text.extend(admin.map(|admin| format!("\n[admin]\naddress = \"{admin}\"\n")));
         match extra {
             None => {}
@@ -70,14 +72,14 @@ impl PassageFiles {
     }
 
     /// The file.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("passage.toml")
     }
 }
 
 /// What a Passage does besides, with somebody else's help.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Extra {
+pub(crate) enum Extra {
     /// Exports metrics and traces.
     Telemetry {
         /// Where to.
@@ -173,15 +175,19 @@ fn kubeconfig(api_server: SocketAddr) -> String {
 }
 
 /// A loopback address whose port nobody has, below the ports that the kernel gives to connections: those that
-/// ended a moment ago still hold theirs. Somebody may take it before it is used; then the server says so.
-pub(super) fn free_address() -> io::Result<SocketAddr> {
+/// ended a moment ago still hold theirs. No port comes twice in a row: whoever had it may still be leaving.
+/// Somebody may take it before it is used; then the server says so.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     let [address] = free_addresses()?;
     Ok(address)
 }
 
 /// So many of them, each another one.
 fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
-    let begin = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap_or(0);
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let given = GIVEN.fetch_add(u16::try_from(N).unwrap_or(1), Ordering::Relaxed);
+    let begin = u16::try_from(std::process::id() % 8_000).unwrap_or(0);
+    let begin = 20_000 + begin.wrapping_add(given) % 8_000;
     let ports = (begin..32_000).chain(18_000..begin);
     let bound = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
     // All are kept until the last one is found.
@@ -191,14 +197,14 @@ fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
     addresses?.try_into().map_err(few)
 }
 
-/// One shard, no limits in the way: what is measured is the work, not its refusal.
-fn passage(address: SocketAddr, target: SocketAddr, session_server: SocketAddr) -> String {
+/// No limits in the way: what is measured is the work, not its refusal.
+fn passage(shards: usize, address: SocketAddr, target: SocketAddr, session_server: SocketAddr) -> String {
     format!(
         r#"address = "{address}"
 auth_secret = "{SECRET}"
 
 [shards]
-count = 1
+count = {shards}
 
 [rate_limiter]
 enabled = false

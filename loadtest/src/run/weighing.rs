@@ -1,4 +1,4 @@
-//! Two servers in alternating rounds of the same work: ratios of each round, and their medians.
+//! The same work done in two ways, in alternating rounds: ratios of each round, and their medians.
 
 use comfy_table::{CellAlignment, Table, presets};
 use passage_loadtest::measure::Outcome;
@@ -7,10 +7,11 @@ use passage_loadtest::tally::Tally;
 use serde_json::{Value, json};
 
 use super::turns::Turns;
+use crate::duel::median;
 
 /// All rounds of two contestants.
 #[derive(Debug)]
-pub(crate) struct Duel {
+pub(crate) struct Weighing {
     names: [String; 2],
     rounds: Vec<Round>,
 }
@@ -32,7 +33,7 @@ pub(super) struct Half {
     pub(super) calls: Option<u64>,
 }
 
-impl Duel {
+impl Weighing {
     /// No rounds yet.
     pub(super) fn new(names: [String; 2]) -> Self {
         Self {
@@ -230,26 +231,4 @@ fn cpu(half: &Half) -> Option<f64> {
         .server
         .as_ref()
         .and_then(|usage| usage.cpu_microseconds_per_unit)
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(f64::midpoint(*values.get(middle - 1)?, upper))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::median;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-    }
 }
