@@ -16,6 +16,8 @@ use crate::limiter::{Limiter, Prefixes, Verdict};
 use crate::pool::{Blueprint, Limits};
 
 mod crowd;
+#[cfg(test)]
+mod simulation;
 
 /// The part that all shards share.
 pub(crate) struct Gatehouse {

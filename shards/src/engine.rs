@@ -20,6 +20,8 @@ mod pool;
 mod pump;
 mod relay;
 mod ring;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod socket;
 mod stream;

@@ -12,6 +12,9 @@
 mod accept;
 mod admission;
 pub mod ask;
+#[cfg(test)]
+#[path = "../proto/tests/session/simulation/choices.rs"]
+mod choices;
 mod connection;
 mod dial;
 pub mod ejection;

@@ -38,6 +38,8 @@ use crate::limits::{LIMITER_SETS as SETS, LIMITER_WAYS as WAYS};
 use crate::pool::RateLimit;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 /// Words in the table: 2 MiB, whatever happens.
@@ -111,7 +113,11 @@ impl Limiter {
     /// Decides on one connection from `client` at `now`. Any thread may ask at any time; a `now` that lies
     /// before one that was seen already counts as that one.
     pub fn admit(&self, client: IpAddr, now: Instant) -> Verdict {
-        let hash = self.seed.hash_one(self.prefixes.of(client));
+        self.decide(self.seed.hash_one(self.prefixes.of(client)), now)
+    }
+
+    /// Decides on one connection of the prefix with this hash.
+    fn decide(&self, hash: u64, now: Instant) -> Verdict {
         let set = &self.sets[usize::try_from(hash >> TAG_BITS).unwrap_or(usize::MAX) & (SETS - 1)];
         // Tag 0 is that of words which were never taken.
         let tag = (hash & ((1 << TAG_BITS) - 1)).max(1);

@@ -3,7 +3,10 @@
 use super::*;
 
 mod adapters;
+#[path = "../../shards/proto/tests/session/simulation/choices.rs"]
+mod choices;
 mod combinations;
+mod hostile;
 
 /// Reads a configuration that has only this text, and these variables.
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {

@@ -22,6 +22,10 @@ mod recordings;
 #[path = "../fuzz/src/script.rs"]
 #[expect(dead_code, reason = "only the seeds are encoded, only inputs are decoded")]
 mod script;
+#[path = "session/simulated.rs"]
+mod simulated;
+#[path = "session/simulation.rs"]
+mod simulation;
 #[path = "session/split.rs"]
 mod split;
 #[path = "session/transcript.rs"]

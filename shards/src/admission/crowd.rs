@@ -60,6 +60,13 @@ impl Crowd {
         }
     }
 
+    /// Whether nobody is counted.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let mut counters = self.rows.iter().flatten();
+        counters.all(|counter| counter.load(Ordering::SeqCst) == 0)
+    }
+
     fn counters(&self, place: &Place) -> [&AtomicU32; 2] {
         [
             &self.rows[0][place.0[0] as usize],
@@ -113,12 +120,6 @@ mod tests {
             }
         });
         assert!(entered.into_inner() > 1_000);
-        assert!(
-            crowd
-                .rows
-                .iter()
-                .flatten()
-                .all(|counter| counter.load(Ordering::SeqCst) == 0)
-        );
+        assert!(crowd.is_empty());
     }
 }

@@ -115,6 +115,23 @@ impl Buffers {
         lease.len >= self.common.bytes
     }
 
+    /// Where the rings of descriptors lie, and how long they are, for a simulated kernel.
+    #[cfg(test)]
+    pub(super) fn descriptors(&self) -> [(*const BufRingEntry, u16); 2] {
+        [&self.common, &self.large].map(|stock| {
+            (
+                stock.descriptors.at.as_ptr().cast::<BufRingEntry>().cast_const(),
+                stock.count,
+            )
+        })
+    }
+
+    /// Buffers of both kinds that are leased now.
+    #[cfg(test)]
+    pub(super) fn all_leased(&self) -> u16 {
+        self.common.leased + self.large.leased
+    }
+
     /// Size of a common buffer.
     pub(super) fn common_bytes(&self) -> usize {
         self.common.bytes as usize

@@ -114,7 +114,20 @@ impl Core {
         self.feed_starved();
         self.turns.record(self.now.elapsed());
         self.ring.enter(wait)?;
-        self.now = Instant::now();
+        Ok(self.proceed(Instant::now()))
+    }
+
+    /// A turn of a simulation, in which nothing waits and the time is what it is said to be.
+    #[cfg(test)]
+    pub(super) fn turn_at(&mut self, now: Instant) -> std::io::Result<usize> {
+        self.feed_starved();
+        self.ring.enter(None)?;
+        Ok(self.proceed(now))
+    }
+
+    /// Processes what came, and what is due. How many completions that were.
+    fn proceed(&mut self, now: Instant) -> usize {
+        self.now = now;
         self.tick = self.clock.tick(self.now);
         let mut batch = std::mem::take(&mut self.batch);
         self.ring.reap(&mut batch, TURN_MAX);
@@ -125,7 +138,7 @@ impl Core {
         self.fire_timers();
         self.stats.turns += 1;
         self.stats.completions += completed as u64;
-        Ok(completed)
+        completed
     }
 
     /// Whether something waits for a turn.

@@ -19,7 +19,7 @@ use super::tag::Key;
 use super::timers::ticks;
 
 /// Bytes waiting in one direction above which its source is not received from.
-const HIGH_WATER: usize = 128 * 1024;
+pub(super) const HIGH_WATER: usize = 128 * 1024;
 
 /// Bytes waiting in one direction at or below which its source is received from again.
 const LOW_WATER: usize = 32 * 1024;

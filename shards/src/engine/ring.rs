@@ -4,9 +4,13 @@
     reason = "submission entries name memory and descriptors that the kernel uses later"
 )]
 
+#[cfg(test)]
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+#[cfg(test)]
+use std::rc::Rc;
 use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
@@ -17,6 +21,8 @@ use socket2::SockAddr;
 use super::Settings;
 use super::buffers::{Buffers, Kind};
 use super::error::EngineError;
+#[cfg(test)]
+use super::simulation::kernel::Kernel;
 use super::tag::{Key, Op, encode};
 
 /// How long [`Ring::cancel_all`] waits for the kernel to let go of our memory.
@@ -27,6 +33,9 @@ pub(super) struct Ring {
     io: IoUring,
     /// Entries that wait for room in the submission queue. Nearly always empty.
     backlog: VecDeque<Entry>,
+    /// What takes the real kernel's place.
+    #[cfg(test)]
+    simulated: Option<Rc<RefCell<Kernel>>>,
 }
 
 /// What the kernel says about an operation.
@@ -67,7 +76,15 @@ impl Ring {
         Ok(Self {
             io,
             backlog: VecDeque::new(),
+            #[cfg(test)]
+            simulated: None,
         })
+    }
+
+    /// From now on a simulated kernel gets the entries and makes the completions.
+    #[cfg(test)]
+    pub(super) fn simulate(&mut self, kernel: Rc<RefCell<Kernel>>) {
+        self.simulated = Some(kernel);
     }
 
     /// Maps receive buffers and gives them to the ring. Drop them after it.
@@ -98,6 +115,10 @@ impl Ring {
 
     /// Whether entries wait to be submitted.
     pub(super) fn has_unsubmitted(&mut self) -> bool {
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            return kernel.borrow().has_unsubmitted();
+        }
         !self.backlog.is_empty() || !self.io.submission().is_empty()
     }
 
@@ -200,6 +221,10 @@ impl Ring {
     }
 
     fn push(&mut self, entry: Entry) {
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            return kernel.borrow_mut().push(entry);
+        }
         // SAFETY: the entry's descriptor is open now and stays so until its operation completes, since the
         // engine closes through this ring, in order, and only after that; memory is vouched for by the
         // callers.
@@ -211,6 +236,11 @@ impl Ring {
     /// Submits what was pushed. With `wait`, waits that long for a completion, else only collects those at
     /// hand. Running into the timeout or a signal is no error.
     pub(super) fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            kernel.borrow_mut().enter();
+            return Ok(());
+        }
         let (want, timeout) = match wait {
             Some(timeout) if self.io.completion().is_empty() => (1, timeout),
             _ => (0, Duration::ZERO),
@@ -262,6 +292,10 @@ impl Ring {
 
     /// Appends at most `limit` completions to `into`.
     pub(super) fn reap(&mut self, into: &mut Vec<Completion>, limit: usize) {
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            return kernel.borrow_mut().reap(into, limit);
+        }
         let completions = self.io.completion().take(limit);
         into.extend(completions.map(|entry| Completion {
             user_data: entry.user_data(),

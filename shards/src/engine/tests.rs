@@ -91,7 +91,7 @@ async fn join<T>(engine: &Engine, thread: std::thread::JoinHandle<T>) -> T {
 }
 
 /// Reproducible bytes.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {

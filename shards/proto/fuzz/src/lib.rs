@@ -8,6 +8,8 @@ mod cookies;
 #[path = "../../tests/session/recordings.rs"]
 mod recordings;
 mod script;
+#[path = "../../tests/session/simulation.rs"]
+mod simulation;
 #[path = "../../tests/session/transcript.rs"]
 mod transcript;
 #[path = "../../tests/session/world.rs"]
@@ -36,6 +38,14 @@ pub fn play(input: &[u8]) {
         "a session that is over still waits"
     );
     assert_ne!(run.transcript.end, Some(End::Bug));
+}
+
+/// Plays an input as the decisions of a simulated conversation.
+///
+/// # Panics
+/// If the session does anything else than its model.
+pub fn converse(input: &[u8]) {
+    simulation::play(&mut simulation::choices::Choices::written(input));
 }
 
 /// One committed input: its target, its name, and itself.

@@ -11,12 +11,19 @@ pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<ProxyHeader>, Fault> {
     let window = bytes.get(..PROXY_V1_BYTES_MAX).unwrap_or(bytes);
-    let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
-        let text = window.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r'));
-        return match (text, window.len()) {
-            (false, _) => Err(Fault::ProxyHeaderMalformed),
-            (true, PROXY_V1_BYTES_MAX) => Err(Fault::ProxyHeaderTooLong),
-            (true, _) => Ok(None),
+    let end = window.iter().position(|byte| *byte == b'\n');
+    // The same for a whole line and for a part of it, or the verdict would depend on how much one read brings.
+    let mut read = window
+        .get(..end.unwrap_or(window.len()))
+        .unwrap_or_default()
+        .iter();
+    if !read.all(|byte| matches!(byte, b' '..=b'~' | b'\r')) {
+        return Err(Fault::ProxyHeaderMalformed);
+    }
+    let Some(end) = end else {
+        return match window.len() {
+            PROXY_V1_BYTES_MAX => Err(Fault::ProxyHeaderTooLong),
+            _ => Ok(None),
         };
     };
     let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r"));
@@ -91,6 +98,23 @@ mod tests {
             assert_eq!(parse(&line[..end]), Ok(None), "{end} bytes of {line:?}");
         }
         parse(line)
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_header_however_it_is_cut() {
+        for line in [
+            b"PROXY UNKNOWN \x01\0\0\r\n".as_slice(),
+            "PROXY UNKNOWN \u{e9}\r\n".as_bytes(),
+        ] {
+            for end in 15..=line.len() {
+                let verdict = parse(&line[..end]);
+                assert_eq!(
+                    verdict,
+                    Err(Fault::ProxyHeaderMalformed),
+                    "{end} bytes of {line:?}"
+                );
+            }
+        }
     }
 
     #[test]
