@@ -20,6 +20,7 @@ use passage_loadtest::report;
 use passage_loadtest::schedule::{Arrivals, Pace};
 
 use crate::progress::{Bar, say};
+use crate::run::siege::{self, AttackArgs};
 use crate::run::{self, Results, RunArgs};
 
 #[derive(Debug, Parser)]
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// Starts Passage with built-in backends, measures every flow, and prints one table (the default)
     Run(RunArgs),
+    /// Starts Passage with limits as in production, attacks it in every way, and measures who notices
+    Attack(AttackArgs),
     /// Server-list pings: handshake, request, response, ping, pong, close
     Status {
         #[command(flatten)]
@@ -293,6 +296,7 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(command: Command) -> std::io::Result<bool> {
     match command {
         Command::Run(args) => run_all(&args),
+        Command::Attack(args) => siege::run(&args),
         Command::Status { load, hello } => run_one(
             &load,
             &load.settings(),

@@ -34,6 +34,11 @@ pub enum Work {
         /// Length of a message.
         message_bytes: usize,
     },
+    /// Players who come in through a relay to an echo target, and leave.
+    Join {
+        /// What the handshake says.
+        hello: Hello,
+    },
     /// Kept connections without traffic.
     Idle {
         /// What the handshake says.
@@ -52,6 +57,7 @@ impl Work {
             Self::Login(login) if login.returns => "transfer",
             Self::Login(_) => "login",
             Self::Relay { .. } => "relay",
+            Self::Join { .. } => "join",
             Self::Idle {
                 stage: idle::Stage::Connected,
                 ..
@@ -71,7 +77,7 @@ impl Work {
     #[must_use]
     pub fn unit(&self) -> &'static str {
         match self {
-            Self::Status { .. } | Self::Login(_) | Self::Idle { .. } => "connection",
+            Self::Status { .. } | Self::Login(_) | Self::Join { .. } | Self::Idle { .. } => "connection",
             Self::Relay { .. } => "message",
         }
     }

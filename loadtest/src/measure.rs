@@ -178,6 +178,7 @@ fn drive(work: Work, share: Share, signals: &Signals) -> io::Result<Tally> {
             let flow = login::LoginFlow::new(login, share.target.ip(), random);
             churn::churn(flow, share, signals)
         }
+        Work::Join { hello } => churn::churn(relay::JoinFlow { hello, random }, share, signals),
         Work::Relay { hello, message_bytes } => hold::hold(
             relay::RelayTalk {
                 hello,

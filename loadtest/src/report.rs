@@ -74,7 +74,7 @@ fn memory_per_connection(outcome: &Outcome) -> Option<f64> {
     let connections = match outcome.work {
         Work::Idle { .. } => outcome.tally.completed,
         Work::Relay { .. } => outcome.settings.connections as u64,
-        Work::Status { .. } | Work::Login(_) => 0,
+        Work::Status { .. } | Work::Login(_) | Work::Join { .. } => 0,
     };
     let usage = outcome.server.as_ref().filter(|_| connections > 0)?;
     let (before, after) = (

@@ -6,6 +6,7 @@ mod contest;
 mod duel;
 mod peer;
 mod process;
+pub(crate) mod siege;
 mod turns;
 
 use std::io;

@@ -180,7 +180,7 @@ pub(super) fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// So many of them, each another one.
-fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
+pub(super) fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
     let begin = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap_or(0);
     let ports = (begin..32_000).chain(18_000..begin);
     let bound = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
