@@ -5,6 +5,7 @@
 
 mod choosing;
 mod client;
+mod crowds;
 mod hostile;
 mod lifecycle;
 mod login;
