@@ -100,10 +100,9 @@ fn pour(stream: &mut TcpStream, chunk: &[u8]) -> bool {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => return false,
         _ => {}
     }
-    match stream.write(chunk) {
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        Ok(_) => true,
-    }
+    // However much of it goes: what follows is the same.
+    let poured = stream.write(chunk).map(|count| count > 0);
+    poured.unwrap_or_else(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Whether the peer has neither closed nor reset. Looks without taking anything out of the socket.
