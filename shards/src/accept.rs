@@ -17,8 +17,8 @@ use crate::shard::{Gate, Shard, Throttle};
 /// too.
 const SOCKETS_PER_CONNECTION: usize = 2;
 
-/// Connections that are given up where an accept finds no descriptor left. After it the listener pauses for 10
-/// ms or more.
+/// Connections that are given up where an accept finds no descriptor left. After it the listener pauses for
+/// 10 ms or more.
 const GIVEN_UP_PER_PAUSE: usize = 64;
 
 /// Accepts connections on every listener.

@@ -232,8 +232,8 @@ impl Connection {
             })
     }
 
-    /// Takes the last place among those that are awaited, unless the connection has one already: then there was
-    /// no progress since. Who waits for us has none.
+    /// Takes the last place among those that are awaited, unless the connection has one already: then there
+    /// was no progress since. Who waits for us has none.
     fn take_place(&mut self) {
         let admission = &self.shard.admission;
         let laggards = if self.login.is_some() {

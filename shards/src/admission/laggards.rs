@@ -1,10 +1,10 @@
 //! Connections that a full shard can give up: those from which it waits for something.
 //!
 //! A bound that merely turns newcomers away serves whoever came first, and those are attackers: a few hundred
-//! silent connections a second would hold every seat. So at a bound the shard gives up the connection that has
-//! gone the longest without any progress, and the newcomer takes its seat. A client that means well makes
-//! progress with every round trip; to push it out before its next one, an attacker has to fill the whole bound
-//! within a round trip.
+//! silent connections a second would hold every seat. So at a bound the shard gives up the connection that
+//! has gone the longest without any progress, and the newcomer takes its seat. A client that means well makes
+//! progress with every round trip; to push it out before its next one, an attacker has to fill the whole
+//! bound within a round trip.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
