@@ -39,7 +39,7 @@ pub enum Outcome {
     TimedOut(Stage),
     /// The client went away before its business was done.
     HungUp(Stage),
-    /// A bound was reached; nothing, or nothing but a PROXY header, was read.
+    /// A bound was reached, and this connection had not begun, or had kept the shard waiting the longest.
     Shed(Shed),
     /// The peer is none from which a PROXY header counts, and others are not served.
     Untrusted,
@@ -475,6 +475,7 @@ impl Shed {
     fn bound(self) -> Option<Bound> {
         match self {
             Self::ShardFull => Some(Bound::ConnectionsPerShard),
+            Self::LoginsFull => Some(Bound::Logins),
             Self::PrefixFull => Some(Bound::ConnectionsPerPrefix),
             Self::LimiterFull => Some(Bound::LimiterTable),
             Self::RateLimited => None,

@@ -6,6 +6,7 @@
 mod bounds;
 mod choosing;
 mod client;
+mod crowds;
 mod hostile;
 mod lifecycle;
 mod login;
