@@ -4,9 +4,9 @@
 //! Only what lies below [`super::ring`] is replaced. Pipes are not simulated: what moves through them does so
 //! in system calls of the relay's own, so that bulk takes the large buffers here.
 //!
-//! What must hold, whatever happens: each relay ends
-//! exactly once and as the first news of an end says; a sink gets the source's bytes, all of them, in order;
-//! what waits is bounded; a relay in which nothing moves ends when it is due; in the end nothing is left.
+//! What must hold, whatever happens: each relay ends exactly once and as the first news of an end says; a
+//! sink gets the source's bytes, all of them, in order; what waits is bounded; a relay in which nothing moves
+//! ends when it is due; in the end nothing is left.
 
 use std::sync::LazyLock;
 
@@ -15,6 +15,7 @@ use super::{RelayEnd, Settings};
 use crate::choices::{Choices, play_seeds};
 
 pub(super) mod kernel;
+mod peer;
 mod submission;
 mod world;
 

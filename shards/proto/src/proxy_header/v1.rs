@@ -12,7 +12,7 @@ pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<ProxyHeader>, Fault> {
     let window = bytes.get(..PROXY_V1_BYTES_MAX).unwrap_or(bytes);
     let end = window.iter().position(|byte| *byte == b'\n');
-    // The same for a whole line and for a part of it, or the verdict would depend on how much one read brings.
+    // Of a whole line as of a part of it, or the verdict would depend on how much one read brings.
     let mut read = window
         .get(..end.unwrap_or(window.len()))
         .unwrap_or_default()

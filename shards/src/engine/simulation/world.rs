@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Summary;
 use super::kernel::{Kernel, copy_noise};
+use super::peer::{Ending, Peer, Reading};
 use crate::choices::Choices;
 use crate::engine::Settings;
 use crate::engine::calls::Call;
@@ -22,33 +23,6 @@ pub(super) const HELD: u64 = HIGH_WATER as u64;
 
 /// Turns after which peers and a kernel that do what they can must have come to an end.
 const ROUNDS_MAX: usize = 40_000;
-
-/// What a peer does once it has sent everything.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Ending {
-    Ends,
-    Breaks,
-    /// Keeps the connection, and says nothing.
-    Stays,
-}
-
-/// How a peer reads.
-#[derive(Clone, Copy, Debug)]
-enum Reading {
-    All,
-    Slowly(usize),
-    /// Reads so many more bytes.
-    Until(usize),
-}
-
-/// The other end of one line.
-#[derive(Debug)]
-struct Peer {
-    left: u64,
-    burst: u64,
-    ending: Ending,
-    reading: Reading,
-}
 
 /// Two lines that are relayed, or will be.
 struct Pair {
@@ -232,7 +206,7 @@ impl World {
         Pair {
             lines,
             keys,
-            peers: [peer(choices), peer(choices)],
+            peers: [Peer::new(choices), Peer::new(choices)],
             header,
             first: vec![0xCD; first],
             idle: Duration::from_secs(10 + choices.below(50)),
@@ -473,26 +447,6 @@ impl Pair {
             assert!(taken <= source.reaped_ever, "something came that nobody sent");
             assert_eq!(reported[side], counted[side] as u64, "something was not counted");
         }
-    }
-}
-
-fn peer(choices: &mut Choices) -> Peer {
-    let most = choices.one_of(&[2_000, 0, 200, 40_000, 40_000, 600_000]);
-    Peer {
-        left: choices.below(most + 1),
-        burst: choices.one_of(&[16_384, 1, 100, 1_460]).max(most / 300),
-        ending: choices.one_of(&[
-            Ending::Ends,
-            Ending::Ends,
-            Ending::Ends,
-            Ending::Breaks,
-            Ending::Stays,
-        ]),
-        reading: match choices.below(8) {
-            0..=3 => Reading::All,
-            4..=6 => Reading::Slowly(1 + usize::try_from(choices.below(6_000)).unwrap()),
-            _ => Reading::Until(usize::try_from(choices.below(60_000)).unwrap()),
-        },
     }
 }
 

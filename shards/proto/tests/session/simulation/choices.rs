@@ -1,5 +1,6 @@
 //! Where a simulation takes its decisions from: a seed, or the input of a fuzzer.
 
+use std::io::Write as _;
 use std::ops::Range;
 
 /// The seed to play again, as a failure names it.
@@ -92,7 +93,11 @@ struct Named(u64);
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("seed {0} failed: {SEED}={0} plays it again", self.0);
+            let _ = writeln!(
+                std::io::stderr(),
+                "seed {0} failed: {SEED}={0} plays it again",
+                self.0
+            );
         }
     }
 }
