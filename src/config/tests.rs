@@ -3,6 +3,7 @@
 use super::*;
 
 mod adapters;
+#[expect(dead_code, reason = "a configuration is made from seeds only")]
 #[path = "../../shards/proto/tests/session/simulation/choices.rs"]
 mod choices;
 mod combinations;

@@ -1,10 +1,11 @@
 //! Too few file descriptors: accepting pauses, who is in is served, and all is well once there are some
 //! again.
 
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
-use crate::client::{Client, MODERN, STATUS, handshake, ping, status_request};
+use crate::client::{Client, LOGIN, MODERN, STATUS, handshake, login_start, status_request};
 use crate::process::{Process, page, wait_for};
 
 /// What the program may have open, sockets included.
@@ -19,20 +20,37 @@ fn accept_failures(process: &Process) -> u64 {
     counts.sum()
 }
 
+/// A target that sends everything back to its one player.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut player, _) = listener.accept().unwrap();
+        let mut back = player.try_clone().unwrap();
+        let _ = std::io::copy(&mut player, &mut back);
+    });
+    address
+}
+
 #[test]
 fn a_program_without_descriptors_serves_who_is_in_and_then_everybody() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("passage.toml");
-    std::fs::write(
-        &file,
+    let target = echo();
+    let text = format!(
         r#"
 address = "127.0.0.1:0"
 limits.handshake = 60
-shards = { count = 2, pin = false }
+shards = {{ count = 2, pin = false }}
 admin.address = "127.0.0.2:0"
-"#,
-    )
-    .unwrap();
+
+[[routes]]
+hostname = "*"
+mode = "relay"
+discovery.targets = [{{ identifier = "echo", address = "{target}" }}]
+"#
+    );
+    std::fs::write(&file, text).unwrap();
     let mut command = Command::new("sh");
     let script = format!("ulimit -n {FILES} && exec \"$0\" run --config \"$1\"");
     command
@@ -41,15 +59,19 @@ admin.address = "127.0.0.2:0"
         .env_clear();
     let passage = Process::start(command);
 
-    let mut first = Client::connect(passage.address);
-    first.send(&[handshake(MODERN, "play.example.net", STATUS), status_request()].concat());
-    first.expect(0);
+    let mut player = TcpStream::connect(passage.address).unwrap();
+    let mut says = |words: &[u8]| {
+        player.write_all(words).unwrap();
+        let mut heard = vec![0; words.len()];
+        player.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, words, "who is in is served");
+    };
+    says(&[handshake(MODERN, "play.example.net", LOGIN), login_start("Alice")].concat());
     // The kernel takes them all in; the program cannot.
     let crowd: Vec<_> = (0..2 * FILES)
         .map(|_| TcpStream::connect(passage.address).unwrap())
         .collect();
-    first.send(&ping(7));
-    assert_eq!(first.expect(1), 7_u64.to_be_bytes(), "who is in is served");
+    says(b"still here");
     // Room again, for the admin listener too.
     drop(crowd);
     wait_for("failed accepts to be counted", || {
