@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use serde::Serialize;
 
+/// Looks at a family of processes before one that changes all the time is given up.
+const READS_MAX: usize = 8;
+
 /// One reading.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -87,6 +90,22 @@ pub struct Usage {
 /// # Errors
 /// If the process is gone or another user's.
 pub fn read(pid: u32) -> io::Result<Reading> {
+    let mut reading = read_family(pid);
+    for _ in 0..READS_MAX {
+        match &reading {
+            // A descendant has ended between two looks, and so belongs to it no more.
+            Err(error) if is_gone(error) && family(pid)?.len() > 1 => reading = read_family(pid),
+            _ => break,
+        }
+    }
+    reading
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32)
+}
+
+fn read_family(pid: u32) -> io::Result<Reading> {
     let pids = family(pid)?;
     let (mut cpu, mut fds, mut threads) = (Duration::ZERO, 0, 0);
     for pid in &pids {

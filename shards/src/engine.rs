@@ -245,6 +245,7 @@ impl Engine {
             sockets: core.slots.open(),
             relays: core.relays.len(),
             buffers_used: usize::from(core.buffers.leased()),
+            pipes: usize::from(core.pipes.open()),
             spilled: core.spilled,
             ..core.stats
         }
@@ -298,6 +299,8 @@ pub struct Stats {
     pub relays: usize,
     /// Receive buffers that are in use now.
     pub buffers_used: usize,
+    /// Pipes that are open now.
+    pub pipes: usize,
     /// Bytes that relays hold now because their sinks are slow, the receive buffers not counted.
     pub spilled: usize,
 }

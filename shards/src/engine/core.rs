@@ -29,11 +29,16 @@ use crate::metrics::{Durations, TURNS};
 /// Completions that one turn processes at most, so that tasks get their turn too.
 const TURN_MAX: usize = 1024;
 
+/// Ticks after which a pipe that nobody needs is closed, or twice that.
+const PIPE_TICKS: u64 = 125;
+
 /// Everything that an engine owns. The ring is dropped before the memory that it uses.
 pub(super) struct Core {
     pub(super) ring: Ring,
     pub(super) buffers: Buffers,
     pub(super) pipes: Pipes,
+    /// The tick at which pipes are looked at.
+    pipes_due: u64,
     pub(super) slots: Slots,
     pub(super) timers: Wheel,
     pub(super) relays: Slab<Relay>,
@@ -81,6 +86,7 @@ impl Core {
             ring,
             buffers,
             pipes: Pipes::new(settings.pipes),
+            pipes_due: 0,
             slots: Slots::default(),
             timers: Wheel::new(),
             relays: Slab::new(),
@@ -136,6 +142,10 @@ impl Core {
         batch.clear();
         self.batch = batch;
         self.fire_timers();
+        if self.tick >= self.pipes_due {
+            self.pipes.close_spare();
+            self.pipes_due = self.tick + PIPE_TICKS;
+        }
         self.stats.turns += 1;
         self.stats.completions += completed as u64;
         completed

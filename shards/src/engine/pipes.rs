@@ -27,30 +27,36 @@ pub(super) struct Pipe {
 /// The pipes of a shard: whoever carries bulk borrows one for as long as something is in it.
 pub(super) struct Pipes {
     empty: Vec<Pipe>,
-    /// How many more may be made.
-    left: u16,
+    /// How many there are.
+    open: u16,
+    /// How many there may be.
+    max: u16,
     /// There is none and will be none.
     gone: bool,
+    /// Pipes that have been empty ever since the last look.
+    spare: usize,
 }
 
 impl Pipes {
     pub(super) fn new(max: u16) -> Self {
         Self {
             empty: Vec::new(),
-            left: max,
+            open: 0,
+            max,
             gone: max == 0,
+            spare: 0,
         }
     }
 
     /// An empty pipe. `None` while all are in use, the process has too many open files, or the kernel does
     /// not splice.
     pub(super) fn take(&mut self) -> Option<Pipe> {
-        self.empty.pop().or_else(|| {
-            self.left.checked_sub(1).and_then(|left| {
-                let pipe = Pipe::new().ok()?;
-                self.left = left;
-                Some(pipe)
-            })
+        let pipe = self.empty.pop();
+        self.spare = self.spare.min(self.empty.len());
+        pipe.or_else(|| {
+            let made = (self.open < self.max).then(|| Pipe::new().ok()).flatten();
+            self.open += u16::from(made.is_some());
+            made
         })
     }
 
@@ -58,8 +64,21 @@ impl Pipes {
     pub(super) fn put(&mut self, pipe: Pipe) {
         match pipe.held {
             0 if !self.gone => self.empty.push(pipe),
-            _ => self.left = self.left.saturating_add(1),
+            _ => self.open -= 1,
         }
+    }
+
+    /// Closes the pipes that nobody has needed since the last call.
+    pub(super) fn close_spare(&mut self) {
+        for _ in 0..self.spare {
+            self.open -= u16::from(self.empty.pop().is_some());
+        }
+        self.spare = self.empty.len();
+    }
+
+    /// Pipes that are open now.
+    pub(super) fn open(&self) -> u16 {
+        self.open
     }
 
     /// Whether there is none and will be none.
@@ -69,9 +88,10 @@ impl Pipes {
 
     /// The kernel cannot splice these sockets: no more pipes.
     pub(super) fn give_up(&mut self) {
-        self.empty.clear();
-        self.left = 0;
+        self.spare = self.empty.len();
+        self.close_spare();
         self.gone = true;
+        self.max = 0;
     }
 }
 

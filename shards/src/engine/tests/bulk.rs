@@ -71,6 +71,8 @@ fn many_streams_share_what_there_is_for_bulk_and_keep_their_order() {
         }
         assert!(engine.stats().bulk_receives > 0);
         eventually(&engine, || reports.borrow().len() == 8).await;
+        // What nobody needs any more is not kept for long.
+        eventually(&engine, || engine.stats().pipes == 0).await;
     });
 }
 
