@@ -17,17 +17,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
-use passage_shards::pool::{self, Shards};
+use passage_shards::pool::{self, ShardExit, Shards};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config, Loaded};
-use crate::control::{self, Control};
+use crate::control::{self, Control, Ended};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::sentry::Reports;
 use crate::telemetry::spans::Recorder;
 use crate::telemetry::{self, Telemetry, logs};
 use crate::tls::Trust;
+use crate::watch::{self, Part, Watch};
 
 pub(crate) use self::announce::{describe, protection};
 pub use self::failure::Failure;
@@ -74,7 +75,12 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     if let Some(reports) = &reports {
         reports.watch_panics();
     }
-    let result = run_logged(&loaded, trust, reports.as_ref(), recorder);
+    let watch = Arc::<Watch>::default();
+    logs.watch(&watch);
+    if let Some(reports) = &reports {
+        reports.watch(&watch);
+    }
+    let result = run_logged(&loaded, trust, reports.as_ref(), recorder, &watch);
     if let Err(failure) = &result {
         tracing::error!("{failure}");
         reports::failed(failure);
@@ -99,6 +105,7 @@ fn run_logged(
     trust: Trust,
     reports: Option<&Reports>,
     recorder: Recorder,
+    watch: &Arc<Watch>,
 ) -> Result<(), Failure> {
     // Signals are caught before anything listens, so that one that comes during the start drains as well.
     let signals = catch_signals()?;
@@ -107,12 +114,13 @@ fn run_logged(
     announce::untrusted(&trust);
     raise_file_limit(config);
     let plan = Plan::new(config, trust)?;
-    let running = Running::start(config, plan, recorder)?;
+    let running = Running::start(config, plan, recorder, watch)?;
+    let _watchdog = watch::start(watch).map_err(Failure::Threads)?;
     if let Some(reports) = reports {
         running.telemetry.reports(reports);
     }
     announce::started(loaded, &running.shards, running.admin.as_ref());
-    let cause = running.wait(&signals);
+    let cause = end_of(&signals, running.control.ended(), running.shards.exits());
     running.end(config, cause, &signals, reports)
 }
 
@@ -133,7 +141,7 @@ enum Cause {
 }
 
 impl Running {
-    fn start(config: &Config, plan: Plan, recorder: Recorder) -> Result<Self, Failure> {
+    fn start(config: &Config, plan: Plan, recorder: Recorder, watch: &Arc<Watch>) -> Result<Self, Failure> {
         let listener = config
             .admin
             .address
@@ -142,7 +150,8 @@ impl Running {
             .map_err(Failure::Admin)?;
         let (telemetry, outlets) =
             telemetry::start(plan.telemetry(config, recorder)).map_err(Failure::Telemetry)?;
-        let admin = listener.map(|listener| Admin::start(listener, &telemetry));
+        telemetry.watch(watch);
+        let admin = listener.map(|listener| Admin::start(listener, &telemetry, watch));
         let admin = admin.transpose().map_err(Failure::Admin)?;
         let settings = control::Settings {
             services: plan.services.clone(),
@@ -157,11 +166,11 @@ impl Running {
         let shards = pool::start(plan.blueprint(config, line, news, outlets)).map_err(Failure::Shards)?;
         control.attach(shards.publisher());
         telemetry.shards(shards.count());
+        watch.add(Part::Control, None, Arc::clone(control.pulse()));
+        for (number, pulse) in shards.pulses().enumerate() {
+            watch.add(Part::Shard, Some(number), pulse);
+        }
         if let Some(admin) = &admin {
-            admin.watch("the control thread", Arc::clone(control.pulse()));
-            for (number, pulse) in shards.pulses().enumerate() {
-                admin.watch(format!("shard {number}"), pulse);
-            }
             admin.ready();
         }
         Ok(Self {
@@ -170,21 +179,6 @@ impl Running {
             telemetry,
             admin,
         })
-    }
-
-    /// Waits for a signal, or for the death of a shard or of the control thread.
-    fn wait(&self, signals: &Receiver<i32>) -> Cause {
-        select! {
-            recv(signals) -> signal => Cause::Signal(signal.unwrap_or(SIGTERM)),
-            recv(self.control.ended()) -> _ => Cause::Death(Failure::ControlDied),
-            recv(self.shards.exits()) -> exit => Cause::Death(Failure::ShardDied(match exit {
-                Ok(exit) => match exit.end {
-                    Ok(_) => format!("shard {} ended without being asked", exit.shard),
-                    Err(reason) => format!("shard {}: {reason}", exit.shard),
-                },
-                Err(_) => "all shards are gone".into(),
-            })),
-        }
     }
 
     /// Drains, stops and flushes, in this order. A second signal cuts the drain or the flush short. Threads
@@ -247,6 +241,23 @@ impl Running {
         } else {
             result
         }
+    }
+}
+
+/// Waits for a signal, or for the death of the control thread or of a shard. Nobody can take over from these:
+/// logins would be refused, or the share of the connections that the kernel gives to the shard would be lost.
+/// A process that ends with an error is started anew by whatever runs it; one that lives on half dead is not.
+fn end_of(signals: &Receiver<i32>, control: &Receiver<Ended>, shards: &Receiver<ShardExit>) -> Cause {
+    select! {
+        recv(signals) -> signal => Cause::Signal(signal.unwrap_or(SIGTERM)),
+        recv(control) -> _ => Cause::Death(Failure::ControlDied),
+        recv(shards) -> exit => Cause::Death(Failure::ShardDied(match exit {
+            Ok(exit) => match exit.end {
+                Ok(_) => format!("shard {} ended without being asked", exit.shard),
+                Err(reason) => format!("shard {}: {reason}", exit.shard),
+            },
+            Err(_) => "all shards are gone".into(),
+        })),
     }
 }
 

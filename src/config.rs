@@ -1,6 +1,6 @@
 //! Where the configuration comes from, and its way from text to checked values.
 //!
-//! Four layers, the upper wins: variables of the environment, the secret file, the configuration file,
+//! Four layers, the upper wins: variables of the environment, the secret files, the configuration file,
 //! defaults. [`load`] reads them all and gives either a [`Config`] without a flaw or every [`Problem`] at
 //! once.
 
@@ -16,10 +16,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use self::env::Environment;
 pub use self::error::{Place, Problem, Problems};
 use self::section::Reading;
 pub(crate) use self::typed::split_address;
+use self::typed::{AUTH_SECRET, AUTH_SECRET_PREVIOUS, SecretFile, SecretFiles};
 pub use self::typed::{
     Action, ActionKind, Admin, Agones, Authentication, Bounds, CATCH_ALL, Check, Config, Discovery,
     DiscoverySource, Dns, DnsRecords, Endpoint, Health, Http, Localization, MINECRAFT_PORT, Mojang, Otel,
@@ -42,6 +45,8 @@ pub const BUILT_IN: &str = include_str!("../config/passage.toml");
 const CONFIG_FILE: &str = "CONFIG_FILE";
 /// Names a file whose content is `auth_secret`.
 const AUTH_SECRET_FILE: &str = "AUTH_SECRET_FILE";
+/// Names a file whose content is `auth_secret_previous`.
+const AUTH_SECRET_PREVIOUS_FILE: &str = "AUTH_SECRET_PREVIOUS_FILE";
 /// Replaces `PASSAGE` at the start of all other variables.
 const ENV_PREFIX: &str = "ENV_PREFIX";
 const ENV_PREFIX_DEFAULT: &str = "PASSAGE";
@@ -113,18 +118,28 @@ pub fn load_from(
     let (source, text) = read_file(named, directory).map_err(lost)?;
 
     let mut problems = Vec::new();
-    let secret = variable(AUTH_SECRET_FILE).and_then(|path| {
-        let secret = read_secret(&directory.join(path));
-        secret
-            .map_err(|wrong| problems.extend_from_slice(wrong.all()))
-            .ok()
-    });
+    let mut secret_file = |name: &str, key: &str| {
+        let Some(path) = variable(name) else {
+            return SecretFile::Unnamed;
+        };
+        read_secret(key, name, &directory.join(path)).map_or_else(
+            |wrong| {
+                problems.extend_from_slice(wrong.all());
+                SecretFile::Broken
+            },
+            SecretFile::Read,
+        )
+    };
+    let secrets = SecretFiles {
+        current: secret_file(AUTH_SECRET_FILE, AUTH_SECRET),
+        previous: secret_file(AUTH_SECRET_PREVIOUS_FILE, AUTH_SECRET_PREVIOUS),
+    };
     let reading = Reading::new(environment());
 
     let path = source.to_string().into();
     let table = raw::parse_document(&text, &path).map_err(lost)?;
     let place = Place::File { path, line: 0 };
-    let config = reading.root(&table, place, |root| typed::read(root, secret));
+    let config = reading.root(&table, place, |root| typed::read(root, secrets));
     let (found, warnings) = reading.finish();
     problems.extend(found);
     match Problems::of(problems) {
@@ -149,7 +164,7 @@ fn reporting_of(environment: Environment) -> (Sentry, Tls) {
 }
 
 /// The text of the named file, or of the first that there is, or the built-in one.
-fn read_file(named: Option<PathBuf>, directory: &Path) -> Result<(Source, String), Problems> {
+fn read_file(named: Option<PathBuf>, directory: &Path) -> Result<(Source, Zeroizing<String>), Problems> {
     if let Some(path) = named {
         let text = read_text(
             &directory.join(&path),
@@ -165,28 +180,28 @@ fn read_file(named: Option<PathBuf>, directory: &Path) -> Result<(Source, String
             return Ok((Source::File(candidate), text));
         }
     }
-    Ok((Source::BuiltIn, BUILT_IN.to_owned()))
+    Ok((Source::BuiltIn, BUILT_IN.to_owned().into()))
 }
 
-fn read_secret(path: &Path) -> Result<Secret, Problems> {
-    let text = read_text(
-        path,
-        "auth_secret",
-        "a secret file (AUTH_SECRET_FILE) that this user may read",
-    )?;
-    typed::secret_from_file(&text, Place::file(path))
+fn read_secret(key: &str, variable: &str, path: &Path) -> Result<Secret, Problems> {
+    let allowed = format!("a secret file ({variable}) that this user may read");
+    let text = read_text(path, key, &allowed)?;
+    typed::secret_from_file(key, &text, Place::file(path))
 }
 
-fn read_text(path: &Path, key: &str, allowed: &str) -> Result<String, Problems> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Problems::from(Problem {
-            place: Place::file(path),
-            key: key.into(),
-            found: error.to_string(),
-            allowed: allowed.into(),
-            hint: None,
+/// There may be secrets in it, so that it is wiped when dropped.
+fn read_text(path: &Path, key: &str, allowed: &str) -> Result<Zeroizing<String>, Problems> {
+    std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            Problems::from(Problem {
+                place: Place::file(path),
+                key: key.into(),
+                found: error.to_string(),
+                allowed: allowed.into(),
+                hint: None,
+            })
         })
-    })
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
     ));
     let tally = Tally::new(settings.meter);
     let unanswered = asked.clone();
+    let own_pulse = Arc::clone(&pulse);
     let questions_ahead = Questions {
         asked,
         bell: Arc::clone(&bell),
@@ -122,6 +123,9 @@ pub fn start(settings: Settings) -> io::Result<(Control, ControlLine)> {
         give_way();
         let run = || runtime.block_on(questions_ahead.answer_until(stopped));
         let end = catch_unwind(AssertUnwindSafe(run));
+        if end.is_err() {
+            own_pulse.die();
+        }
         // What is in line or under way is dropped, and so answered as failed; what blocks has until then to
         // end.
         unanswered.try_iter().for_each(drop);

@@ -7,5 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod localization;
+mod redaction;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;

@@ -38,6 +38,7 @@ use sentry::Reports;
 use worker::{Export, Gauges, Worker};
 
 use crate::tls::Trust;
+use crate::watch::{Part, Watch};
 
 /// What the telemetry thread needs to know. The control plane has validated it but for the endpoint's URL.
 #[derive(Clone, Debug)]
@@ -168,7 +169,7 @@ pub struct Telemetry {
     stop: Sender<Instant>,
     done: Receiver<Flush>,
     gauges: Arc<Gauges>,
-    pulse: Arc<Pulse>,
+    pulses: Vec<(Part, Arc<Pulse>)>,
     scraper: Scraper,
     traces: Option<traces::Traces>,
 }
@@ -238,6 +239,10 @@ fn start_with(
     };
     let (outlet, arrivals) = Outlet::new(options);
     let aggregate = Aggregate::new(settings.label_limit, &settings.adapters);
+    let couriers = [
+        export.as_ref().map(|export| (Part::Metrics, export.pulse())),
+        traces.as_ref().map(|traces| (Part::Traces, traces.pulse())),
+    ];
     let (scraper, scrapes) = Scraper::new();
     let (stop, stopped) = bounded(1);
     let (finished, done) = bounded(1);
@@ -250,8 +255,10 @@ fn start_with(
         export,
     );
     let (gauges, pulse) = (worker.gauges(), worker.pulse());
+    let mut pulses = vec![(Part::Telemetry, Arc::clone(&pulse))];
+    pulses.extend(couriers.into_iter().flatten());
     let work = move || {
-        let _ = finished.send(worker.run());
+        let _ = finished.send(pulse.over(|| worker.run()));
     };
     thread::Builder::new()
         .name("telemetry".into())
@@ -263,7 +270,7 @@ fn start_with(
             done,
             traces,
             gauges,
-            pulse,
+            pulses,
             scraper,
         },
         outlet,
@@ -289,10 +296,13 @@ impl Telemetry {
         let _ = self.gauges.sentry.set(reports.losses());
     }
 
-    /// The thread's sign of life.
-    #[must_use]
-    pub fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    /// Has its threads watched, and counts what is found out about all threads.
+    pub fn watch(&self, watch: &Arc<Watch>) {
+        for (part, pulse) in &self.pulses {
+            watch.add(*part, None, Arc::clone(pulse));
+        }
+        // Told of once.
+        let _ = self.gauges.watch.set(Arc::clone(watch));
     }
 
     /// Merges what the shards have sent, exports it and the last spans a last time and ends the threads, at

@@ -63,9 +63,13 @@ pub fn require_loopback(address: SocketAddr) -> Result<(), TargetError> {
     Err(TargetError::NotLoopback(address))
 }
 
+/// The first source address of clients that mean well.
+pub const CLIENTS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
+
 /// Source addresses 127.1.0.0 and up, in turn, so that a server sees many clients and ports do not run out.
 #[derive(Clone, Debug)]
 pub struct Sources {
+    first: Ipv4Addr,
     count: u32,
     next: u32,
 }
@@ -81,8 +85,27 @@ impl Sources {
             random.next_u64() % u64::from(count)
         };
         Self {
+            first: CLIENTS,
             count,
             next: u32::try_from(start).unwrap_or(0),
+        }
+    }
+
+    /// The same, but beginning at this address; what is not loopback is cut off.
+    #[must_use]
+    pub fn from(first: Ipv4Addr, count: u32) -> Self {
+        let loopback_left = Ipv4Addr::new(127, 255, 255, 254)
+            .to_bits()
+            .saturating_sub(first.to_bits());
+        let count = if first.is_loopback() {
+            count.min(loopback_left)
+        } else {
+            0
+        };
+        Self {
+            first,
+            count,
+            next: 0,
         }
     }
 
@@ -93,7 +116,7 @@ impl Sources {
         }
         let index = self.next;
         self.next = (self.next + 1) % self.count;
-        Some(Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + index))
+        Some(Ipv4Addr::from_bits(self.first.to_bits() + index))
     }
 }
 
@@ -102,7 +125,7 @@ mod tests {
     use std::collections::HashSet;
     use std::net::SocketAddr;
 
-    use super::{SOURCES_MAX, Sources, parse_target};
+    use super::{CLIENTS, SOURCES_MAX, Sources, parse_target};
     use crate::random::Random;
 
     #[test]
@@ -144,9 +167,28 @@ mod tests {
     fn the_last_source_is_still_loopback() {
         let target: SocketAddr = "127.0.0.1:1".parse().expect("literal");
         let mut sources = Sources {
+            first: CLIENTS,
             count: SOURCES_MAX,
             next: SOURCES_MAX - 1,
         };
         assert!(sources.turn(target).expect("IPv4").is_loopback());
+    }
+
+    #[test]
+    fn attackers_stay_within_their_own_addresses() {
+        let target: SocketAddr = "127.0.0.1:1".parse().expect("literal");
+        let first = "127.255.255.0".parse().expect("literal");
+        let mut sources = Sources::from(first, 1000);
+        assert!((0..2000).all(|_| {
+            sources
+                .turn(target)
+                .is_some_and(|ip| ip >= first && ip.is_loopback())
+        }));
+        let elsewhere = "192.0.2.1".parse().expect("literal");
+        assert_eq!(
+            Sources::from(elsewhere, 10).turn(target),
+            None,
+            "the kernel chooses"
+        );
     }
 }

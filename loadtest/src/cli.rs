@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::duel::{self, DuelArgs};
 use crate::progress::{Bar, say};
+use crate::run::siege::{self, AttackArgs};
 use crate::run::{self, Results, RunArgs};
 
 #[derive(Debug, Parser)]
@@ -41,6 +42,8 @@ enum Command {
     Run(RunArgs),
     /// Passage against others, each on one core, in interleaved rounds of the same load
     Duel(DuelArgs),
+    /// Starts Passage with limits as in production, attacks it in every way, and measures who notices
+    Attack(AttackArgs),
     /// Server-list pings: handshake, request, response, ping, pong, close
     Status {
         #[command(flatten)]
@@ -305,6 +308,7 @@ fn dispatch(command: Command) -> std::io::Result<bool> {
     match command {
         Command::Run(args) => run_all(&args),
         Command::Duel(args) => run_duels(&args),
+        Command::Attack(args) => siege::run(&args),
         Command::Status { load, hello } => run_one(
             &load,
             &load.settings(),

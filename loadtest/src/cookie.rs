@@ -21,8 +21,14 @@ const SIGNATURE_BYTES: usize = 32;
 /// A signed authentication cookie for this player, given out now to this address.
 #[must_use]
 pub fn authentication(secret: &[u8], name: &str, id: Uuid, client: IpAddr) -> Vec<u8> {
+    authentication_at(secret, name, id, client, SystemTime::now())
+}
+
+/// The same, given out at another time.
+#[must_use]
+pub fn authentication_at(secret: &[u8], name: &str, id: Uuid, client: IpAddr, at: SystemTime) -> Vec<u8> {
     let json = json!({
-        "timestamp": unix_seconds(),
+        "timestamp": unix_seconds(at),
         "client_addr": std::net::SocketAddr::from((client, 40_000)).to_string(),
         "user_name": name,
         "user_id": id,
@@ -88,9 +94,8 @@ fn sign(secret: &[u8], json: &[u8]) -> [u8; SIGNATURE_BYTES] {
     mac.finalize().into_bytes().into()
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
+fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
 }

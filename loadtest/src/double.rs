@@ -257,7 +257,9 @@ impl<S: Service> Server<S> {
                 answer,
             });
         };
-        let open = idle || exchange(&mut self.service, peer, &self.seen, buffer, &mut hold).unwrap_or(false);
+        let ending = event.is_read_closed();
+        let open =
+            idle || exchange(&mut self.service, peer, &self.seen, buffer, &mut hold, ending).unwrap_or(false);
         if !open {
             self.connections.remove(key);
         }
@@ -286,6 +288,7 @@ fn exchange<S: Service>(
     seen: &Seen,
     buffer: &mut [u8],
     hold: &mut impl FnMut(&mut Peer<S::Connection>, Vec<u8>, Duration),
+    ending: bool,
 ) -> io::Result<bool> {
     let delay = service.delay();
     flush(peer)?;
@@ -309,7 +312,8 @@ fn exchange<S: Service>(
             }
         }
         flush(peer)?;
-        if count < buffer.len() {
+        // What comes later is a new event; an end that is there already is not.
+        if count < buffer.len() && !ending {
             break;
         }
     }

@@ -1,5 +1,6 @@
-//! Drives connections through a flow, in one of three ways: [`churn`] opens and ends them one after the other,
-//! [`hold`] keeps them open and exchanges messages on them, [`ends`] is the target of those that it keeps too.
+//! Drives connections through a flow, in one of three ways: [`churn`] opens and ends them one after the
+//! other, [`hold`] keeps them open and exchanges messages on them, [`ends`] is the target of those that it
+//! keeps too.
 
 pub(crate) mod churn;
 pub(crate) mod ends;

@@ -56,8 +56,8 @@ pub(crate) struct DuelArgs {
     /// The Passage to measure; next to this program if not given
     #[arg(long)]
     passage: Option<PathBuf>,
-    /// Shards of that Passage, each on a CPU of its own. If there is none left for the load, which then shares
-    /// the last one, only CPU time means something
+    /// Shards of that Passage, each on a CPU of its own. If there is none left for the load, which then
+    /// shares the last one, only CPU time means something
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     shards: u8,
     /// The Passage that the peer `baseline` is; the measured one if not given

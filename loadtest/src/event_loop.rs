@@ -15,7 +15,7 @@ use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use slab::Slab;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::address::{Sources, TargetError, require_loopback};
 
@@ -321,6 +321,20 @@ impl<T> EventLoop<T> {
                 .reregister(&mut link.stream, Token(key), interest(true))?;
         }
         Ok(())
+    }
+
+    /// Bytes that wait for the socket to take them.
+    pub(crate) fn unsent(&self, key: usize) -> usize {
+        self.links.get(key).map_or(0, |link| link.unsent.len())
+    }
+
+    /// Closes a connection with a reset instead of an orderly end.
+    pub(crate) fn reset(&mut self, key: usize) -> Option<T> {
+        if let Some(link) = self.links.get(key) {
+            // Where this fails the connection is gone already.
+            let _ = SockRef::from(&link.stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close(key)
     }
 
     /// Closes a connection and gives its state back.

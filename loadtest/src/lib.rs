@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod attack;
 pub mod client;
 pub mod cookie;
 pub mod double;

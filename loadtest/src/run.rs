@@ -2,6 +2,7 @@
 //! it; on request it weighs one way of doing something against another.
 
 mod contest;
+pub(crate) mod siege;
 mod turns;
 mod weighing;
 

@@ -81,8 +81,8 @@ pub struct Usage {
     pub threads: usize,
 }
 
-/// Reads what process `pid` and its descendants use now. Kernel threads that work for it (`ksoftirqd`) are not in it; interrupts
-/// that hit it are.
+/// Reads what process `pid` and its descendants use now. Kernel threads that work for it (`ksoftirqd`) are
+/// not in it; interrupts that hit it are.
 ///
 /// # Errors
 /// If the process is gone or another user's.

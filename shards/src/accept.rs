@@ -9,13 +9,15 @@ use passage_proto::session::ProxyExpectation;
 use crate::admission::{Seat, Shed};
 use crate::connection;
 use crate::engine::{Accept, Listening};
+use crate::limits::SOCKETS_PER_CONNECTION;
+use crate::metrics::Meter;
 use crate::outcome::{self, Outcome};
 use crate::pool::Listeners;
 use crate::shard::{Gate, Shard, Throttle};
 
-/// Sockets that a connection may have open, so that those that linger after their connection has ended count
-/// too.
-const SOCKETS_PER_CONNECTION: usize = 2;
+/// Connections that are given up where an accept finds no descriptor left. After it the listener pauses for
+/// 10 ms or more.
+const GIVEN_UP_PER_PAUSE: usize = 64;
 
 /// Accepts connections on every listener.
 pub(crate) fn listen(shard: &Rc<Shard>, listeners: Listeners) -> Vec<Listening> {
@@ -43,6 +45,10 @@ impl Acceptor {
             // It came between the order to drain and the end of the listener.
             Accept::Socket(_) => {}
             Accept::Transient(error) => {
+                self.shard.count(Meter::accept_failed);
+                if is_out_of_files(&error) {
+                    self.make_room();
+                }
                 if let Some(withheld) = self.warnings.pass(self.shard.engine.now()) {
                     tracing::warn!(target: "passage::accept", %error, withheld, "Accepting pauses");
                 }
@@ -50,6 +56,21 @@ impl Acceptor {
             Accept::Fatal(error) => self.shard.fail(format!("a listener failed: {error}")),
         }
     }
+
+    /// Gives up some connections, so that there are descriptors when the listener goes on.
+    fn make_room(&self) {
+        let admission = &self.shard.admission;
+        for _ in 0..GIVEN_UP_PER_PAUSE {
+            if !self.shard.make_room(&admission.newcomers) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the process, or the machine, has no descriptors left.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn take(shard: &Rc<Shard>, socket: OwnedFd) {
@@ -68,6 +89,7 @@ fn admit(shard: &Shard, peer: SocketAddr) -> Result<(Seat, ProxyExpectation), Ou
         .terms
         .proxy_expectation(peer.ip())
         .ok_or(Outcome::Untrusted)?;
+    // Those that linger after their connection has ended count too.
     if shard.engine.open_sockets()
         >= shard
             .terms
@@ -77,7 +99,17 @@ fn admit(shard: &Shard, peer: SocketAddr) -> Result<(Seat, ProxyExpectation), Ou
     {
         return Err(Outcome::Shed(Shed::ShardFull));
     }
-    let mut seat = shard.admission.seat().map_err(Outcome::Shed)?;
+    let mut seat = shard
+        .admission
+        .seat()
+        .or_else(|shed| {
+            if shard.make_room(&shard.admission.newcomers) {
+                shard.admission.seat()
+            } else {
+                Err(shed)
+            }
+        })
+        .map_err(Outcome::Shed)?;
     if proxy == ProxyExpectation::Direct {
         seat.identify(peer.ip(), shard.engine.now())
             .map_err(Outcome::Shed)?;

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::admission::crowd::{Crowd, Place};
+pub(crate) use crate::admission::laggards::{Laggard, Laggards};
 use crate::limiter::{Limiter, Prefixes, Verdict};
 use crate::pool::{Blueprint, Limits};
 
 mod crowd;
+mod laggards;
 #[cfg(test)]
 mod simulation;
 
@@ -48,13 +50,19 @@ pub(crate) struct Admission {
     logins_max: usize,
     connections: Cell<usize>,
     logins: Cell<usize>,
+    /// Connections that have not begun a login, and from which something is awaited.
+    pub(crate) newcomers: Rc<Laggards>,
+    /// Logins from whose clients something is awaited.
+    pub(crate) entrants: Rc<Laggards>,
 }
 
-/// Why a connection is closed before anything is read from it.
+/// Why a connection is closed although it did nothing wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shed {
     /// The shard has as many connections as it may have.
     ShardFull,
+    /// The shard has as many logins as it may have, and this one kept it waiting the longest.
+    LoginsFull,
     /// The client's prefix has as many connections as it may have.
     PrefixFull,
     /// The client's prefix opened too many connections lately.
@@ -71,6 +79,8 @@ impl Admission {
             logins_max: limits.logins_per_shard,
             connections: Cell::new(0),
             logins: Cell::new(0),
+            newcomers: Rc::default(),
+            entrants: Rc::default(),
         }
     }
 
@@ -80,7 +90,8 @@ impl Admission {
     ///
     /// [`Shed::ShardFull`].
     pub(crate) fn seat(self: &Rc<Self>) -> Result<Seat, Shed> {
-        if self.connections.get() >= self.connections_max {
+        let staying = self.connections.get().saturating_sub(self.newcomers.leaving());
+        if staying >= self.connections_max {
             return Err(Shed::ShardFull);
         }
         self.connections.set(self.connections.get() + 1);
@@ -92,7 +103,8 @@ impl Admission {
 
     /// Room for one more login before its hand-over, or `None` if the shard has enough of them.
     pub(crate) fn login(self: &Rc<Self>) -> Option<LoginSeat> {
-        (self.logins.get() < self.logins_max).then(|| {
+        let staying = self.logins.get().saturating_sub(self.entrants.leaving());
+        (staying < self.logins_max).then(|| {
             self.logins.set(self.logins.get() + 1);
             LoginSeat(Rc::clone(self))
         })
@@ -160,6 +172,7 @@ impl Shed {
     pub fn name(self) -> &'static str {
         match self {
             Self::ShardFull => "shard_full",
+            Self::LoginsFull => "logins_full",
             Self::PrefixFull => "prefix_full",
             Self::RateLimited => "rate_limited",
             Self::LimiterFull => "limiter_full",
@@ -188,6 +201,8 @@ mod tests {
             logins_max: logins,
             connections: Cell::new(0),
             logins: Cell::new(0),
+            newcomers: Rc::default(),
+            entrants: Rc::default(),
         })
     }
 
@@ -213,6 +228,26 @@ mod tests {
         drop(first);
         assert!(door.seat().is_ok());
         assert_eq!(door.connections(), 1, "only the second is left");
+    }
+
+    #[test]
+    fn whoever_is_given_up_makes_room_at_once() {
+        let gatehouse = Gatehouse {
+            limiter: None,
+            crowd: None,
+        };
+        let door = door(1, 1, gatehouse);
+        let first = door.seat().ok();
+        let awaited = door.newcomers.await_one(0);
+        assert_eq!(door.seat().err(), Some(Shed::ShardFull));
+        assert_eq!(door.newcomers.give_up(), Some(0));
+        let second = door.seat().ok();
+        assert!(second.is_some(), "the first one is on its way out");
+        assert_eq!(door.seat().err(), Some(Shed::ShardFull), "one for one");
+        drop((first, awaited));
+        assert_eq!(door.seat().err(), Some(Shed::ShardFull));
+        drop(second);
+        assert!(door.seat().is_ok());
     }
 
     #[test]

@@ -27,8 +27,7 @@ use crate::trace::TraceParent;
 #[cfg(test)]
 mod tests;
 
-/// Most targets that an answer may have; one with more has failed.
-pub const TARGETS_MAX: usize = 4_096;
+pub use crate::limits::TARGETS_MAX;
 
 /// What only the control thread can find out, because it needs the network.
 #[derive(Debug)]

@@ -10,15 +10,15 @@ use std::ops::{Deref, DerefMut};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::thread;
-use std::time::Duration;
 
 use futures_lite::FutureExt;
 use passage_proto::session::{Effect, End, Handoff, ProxyExpectation, Session, Setup, Stage};
 
 use self::choosing::Choosing;
 use self::errand::Errand;
-use crate::admission::{LoginSeat, Seat};
+use crate::admission::{Laggard, LoginSeat, Seat, Shed};
 use crate::engine::{Event, Socket};
+use crate::limits::LINGER;
 use crate::outcome::{Outcome, Record};
 use crate::pool::panic_message;
 use crate::report::Panicked;
@@ -32,9 +32,6 @@ mod errand;
 mod hand_over;
 mod status;
 mod words;
-
-/// How long a client may take to read a last message and close, before its socket is closed under it.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Starts serving a connection. A panic in it is caught here, counted by its [`Record`] and reported; nothing
 /// of it reaches the shard.
@@ -71,13 +68,15 @@ struct Connection {
     is_anonymous: bool,
     has_spoken: bool,
     login: Option<LoginSeat>,
+    /// While something is awaited from the client, and not from us.
+    awaited: Option<Laggard>,
     route: Option<RouteRef>,
     errand: Option<Errand>,
     /// How a relayed player's target was chosen, for the case that it cannot be dialled.
     choosing: Option<Box<Choosing>>,
     /// The player counts for this target's load.
     counted: Option<Counted>,
-    _enrolment: Enrolment,
+    enrolment: Enrolment,
 }
 
 /// The session, which tells what it knows when its connection panics.
@@ -139,6 +138,7 @@ impl Connection {
             proxy,
             bounds: shard.terms.bounds,
         };
+        let enrolment = shard.enroll(socket.notifier());
         Some(Self {
             record: Record::new(Rc::clone(shard), peer),
             session: Witness {
@@ -149,11 +149,13 @@ impl Connection {
             is_anonymous: proxy != ProxyExpectation::Direct,
             has_spoken: false,
             login: None,
+            // At once: many may come in one turn, before any of their tasks runs.
+            awaited: Some(shard.admission.newcomers.await_one(enrolment.number())),
             route: None,
             errand: None,
             choosing: None,
             counted: None,
-            _enrolment: shard.enroll(socket.notifier()),
+            enrolment,
             shard: Rc::clone(shard),
             socket,
         })
@@ -171,8 +173,13 @@ impl Connection {
     async fn converse(&mut self) -> Ending {
         loop {
             let mut output = Vec::new();
+            let before = self.session.stage();
             let turn = self.turn(&mut output);
-            self.record.reached(self.session.stage());
+            let stage = self.session.stage();
+            self.record.reached(stage);
+            if stage != before || !output.is_empty() || !matches!(turn, Turn::Wait) {
+                self.awaited = None;
+            }
             if output.is_empty() {
                 self.shard.return_scratch(output);
             } else if let Err(outcome) = self.send(output).await {
@@ -183,6 +190,7 @@ impl Connection {
                 Turn::Close(end) => return Ending::Said(end),
                 Turn::Relay(handoff) => return Ending::Relay(handoff),
             }
+            self.take_place();
             if let Err(outcome) = self.wait().await {
                 return Ending::Silent(outcome);
             }
@@ -221,11 +229,38 @@ impl Connection {
             })
     }
 
+    /// Takes the last place among those that are awaited, unless the connection has one already: then there
+    /// was no progress since. Who waits for us has none.
+    fn take_place(&mut self) {
+        let admission = &self.shard.admission;
+        let laggards = if self.login.is_some() {
+            &admission.entrants
+        } else {
+            &admission.newcomers
+        };
+        if self.errand.is_some() {
+            self.awaited = None;
+        } else if self.awaited.as_ref().is_none_or(|place| !place.is_of(laggards)) {
+            self.awaited = Some(laggards.await_one(self.enrolment.number()));
+        }
+    }
+
+    /// A connection that is given up has no say any more.
+    fn check_patience(&self) -> Result<(), Outcome> {
+        let is_given_up = self.awaited.as_ref().is_some_and(Laggard::is_given_up);
+        match is_given_up {
+            false => Ok(()),
+            true if self.login.is_some() => Err(Outcome::Shed(Shed::LoginsFull)),
+            true => Err(Outcome::Shed(Shed::ShardFull)),
+        }
+    }
+
     /// Waits for one event and tells the session.
     async fn wait(&mut self) -> Result<(), Outcome> {
         let patience = self.errand.as_ref().and_then(Errand::deadline);
         let deadline = self.session.deadline().into_iter().chain(patience).min();
         let event = self.socket.next(self.session.wants_input(), deadline).await;
+        self.check_patience()?;
         let now = self.shard.now();
         let buffer = self.buffer();
         self.session.lend(buffer);

@@ -12,11 +12,9 @@ use passage_proto::question::{AskError, Target};
 
 use crate::ask::{RemoteAnswer, RemoteQuestion};
 use crate::engine::Socket;
+use crate::limits::ADDRESSES_MAX;
 use crate::shard::{Bell, Shard};
 use crate::trace::TraceParent;
-
-/// Addresses of one name that are tried at most.
-const ADDRESSES_MAX: usize = 8;
 
 /// Why a target could not be dialled.
 #[derive(Debug)]
@@ -39,6 +37,15 @@ impl DialError {
             Self::NoAddress => "no_address",
             Self::Connect(..) => "connect",
             Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// Whether nothing answered in time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Connect(_, error) => error.kind() == io::ErrorKind::TimedOut,
+            Self::Resolve(_) | Self::NoAddress => false,
         }
     }
 

@@ -16,9 +16,7 @@ use crate::ledger::Ledger;
 #[cfg(test)]
 mod tests;
 
-/// Servers whose failures one shard remembers. Above it the one whose last failure is the longest ago is
-/// forgotten.
-pub const FAILING_MAX: usize = 4_096;
+pub use crate::limits::FAILING_MAX;
 
 /// When targets are ejected, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

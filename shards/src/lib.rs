@@ -22,6 +22,7 @@ pub mod engine;
 pub mod feed;
 mod ledger;
 pub mod limiter;
+pub mod limits;
 pub mod metrics;
 mod outcome;
 pub mod pool;

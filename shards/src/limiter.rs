@@ -34,6 +34,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::limits::{LIMITER_SETS as SETS, LIMITER_WAYS as WAYS};
 use crate::pool::RateLimit;
 
 #[cfg(test)]
@@ -44,15 +45,13 @@ mod tests;
 /// Words in the table: 2 MiB, whatever happens.
 pub const WORDS: usize = SETS * WAYS;
 
-const SETS: usize = 1 << 15;
-const WAYS: usize = 8;
 const TAG_BITS: u32 = 20;
 const TIME_BITS: u32 = 64 - TAG_BITS;
 const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
 /// A tick is 2¹⁶ ns, so that 44 bits of them last for 36 years.
 const TICK_SHIFT: u32 = 16;
 
-const _: () = assert!(SETS.is_power_of_two() && SETS.ilog2() + TAG_BITS <= 64);
+const _: () = assert!(SETS.ilog2() + TAG_BITS <= 64);
 const _: () = assert!(size_of::<Set>() == 64, "a set is one cache line");
 
 /// What the limiter says to one connection.

@@ -14,6 +14,8 @@ mod table;
 
 pub use deltas::{ConnectionCounts, ConnectionSet, Deltas, TargetCounts, TargetSet, Totals};
 pub use durations::{ANSWERS, Bounds, Durations, Exemplar, RELAYS, TURNS};
-pub use labels::{AdapterName, AdapterType, Bound, ConnectionLabels, ERROR_TYPES, RequestType, error_type};
+pub use labels::{
+    AdapterName, AdapterType, Bound, ConnectionLabels, Cut, ERROR_TYPES, RequestType, error_type,
+};
 pub use meter::{HAND_OVER_INTERVAL, Meter};
 pub use outlet::{Options, Outlet, SHARDS_MAX};

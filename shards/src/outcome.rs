@@ -11,7 +11,7 @@ use passage_proto::session::{End, Facts, Stage};
 
 use crate::admission::Shed;
 use crate::engine::RelayEnd;
-use crate::metrics::{AdapterType, Bound, ConnectionLabels, Exemplar, RequestType};
+use crate::metrics::{AdapterType, Bound, ConnectionLabels, Cut, Exemplar, RequestType};
 use crate::route::StatusSource;
 use crate::shard::{RouteRef, Shard};
 use crate::trace::{SpanName, Trace, TraceParent, Value, attribute};
@@ -39,7 +39,7 @@ pub enum Outcome {
     TimedOut(Stage),
     /// The client went away before its business was done.
     HungUp(Stage),
-    /// A bound was reached; nothing, or nothing but a PROXY header, was read.
+    /// A bound was reached, and this connection had not begun, or had kept the shard waiting the longest.
     Shed(Shed),
     /// The peer is none from which a PROXY header counts, and others are not served.
     Untrusted,
@@ -96,6 +96,30 @@ impl Outcome {
             | Self::Cut
             | Self::Bug
             | Self::Panicked => true,
+        }
+    }
+}
+
+impl Outcome {
+    /// The bound of time or size that ended the connection after `took`, if one did.
+    fn cut(self, took: Duration, timeout: Duration) -> Option<Cut> {
+        match self {
+            Self::TimedOut(_) if took >= timeout => Some(Cut::Timeout),
+            Self::TimedOut(Stage::ProxyHeader | Stage::Handshake) => Some(Cut::Handshake),
+            Self::TimedOut(_) => Some(Cut::Step),
+            Self::Relayed(RelayEnd::Idle) => Some(Cut::RelayIdle),
+            Self::Cut => Some(Cut::Drain),
+            Self::Fault(fault) => match fault {
+                Fault::FrameTooLong => Some(Cut::PacketLength),
+                Fault::VarIntTooLong
+                | Fault::FrameLengthTooLong
+                | Fault::StringTooLong
+                | Fault::ArrayTooLong
+                | Fault::ProxyHeaderTooLong
+                | Fault::InputOverflow => Some(Cut::Protocol),
+                _ => None,
+            },
+            _ => None,
         }
     }
 }
@@ -403,6 +427,8 @@ impl Drop for Record {
             None => Outcome::Cut,
         };
         self.count_request(!outcome.is_failure());
+        let took = self.shard.engine.now().saturating_duration_since(self.began);
+        let cut = outcome.cut(took, self.shard.terms.bounds.total);
         let dropped = self.trace.take().map_or(0, |trace| {
             let error = outcome.is_failure().then(|| outcome.to_string());
             trace.finish(self.client.ip(), error)
@@ -414,6 +440,9 @@ impl Drop for Record {
                 meter.connection_attempt(&labels);
             }
             count_end(meter, &labels, outcome);
+            if let Some(cut) = cut {
+                meter.cut(cut);
+            }
             meter.connection_closed();
         });
     }
@@ -442,9 +471,11 @@ impl Shed {
         matches!(self, Self::RateLimited | Self::LimiterFull)
     }
 
+    /// The bound whose count grows; `None` for the rate limit, which has a metric of its own.
     fn bound(self) -> Option<Bound> {
         match self {
             Self::ShardFull => Some(Bound::ConnectionsPerShard),
+            Self::LoginsFull => Some(Bound::Logins),
             Self::PrefixFull => Some(Bound::ConnectionsPerPrefix),
             Self::LimiterFull => Some(Bound::LimiterTable),
             Self::RateLimited => None,

@@ -251,8 +251,10 @@ fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> 
     let thread = thread::Builder::new()
         .name(format!("passage-shard-{shard}"))
         .spawn(move || {
-            let end = run_executor(launch, placement, orders, started);
+            let pulse = Arc::clone(&launch.pulse);
+            let end = run_executor(placement, || shard::run(launch, orders, started));
             if let Err(reason) = &end {
+                pulse.die();
                 tracing::error!(target: "passage::shard", shard, reason, "Shard died");
             }
             // Whoever started the shards may have gone.
@@ -275,11 +277,10 @@ fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> 
     }
 }
 
-fn run_executor(
-    launch: Launch,
+/// Runs a shard on this thread. A panic of one of its tasks that nobody catches ends all of it.
+fn run_executor<F: Future<Output = Result<DrainReport, String>>>(
     placement: Placement,
-    orders: Receiver<Command>,
-    started: Sender<shard::Started>,
+    shard: impl FnOnce() -> F,
 ) -> Result<DrainReport, String> {
     let run = move || {
         let executor = LocalExecutorBuilder::new(placement)
@@ -287,7 +288,7 @@ fn run_executor(
             .preempt_timer(PREEMPT_TIMER)
             .make()
             .map_err(|error| error.to_string())?;
-        executor.run(shard::run(launch, orders, started))
+        executor.run(shard())
     };
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))
@@ -303,3 +304,22 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 
 /// A shard's listeners, one an address.
 pub(crate) type Listeners = Vec<TcpListener>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_shard_with_its_words_wherever_it_comes_from() {
+        let end = run_executor(Placement::Unbound, || async { panic!("injected into the shard") });
+        assert_eq!(end, Err("panicked: injected into the shard".into()));
+        let end = run_executor(Placement::Unbound, || async {
+            let task: glommio::Task<()> = glommio::spawn_local(async { panic!("injected into a task") });
+            task.await;
+            Ok(DrainReport::default())
+        });
+        assert_eq!(end, Err("panicked: injected into a task".into()));
+        let end = run_executor(Placement::Unbound, || async { Ok(DrainReport::default()) });
+        assert_eq!(end, Ok(DrainReport::default()), "the next one is not concerned");
+    }
+}

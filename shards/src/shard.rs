@@ -14,7 +14,7 @@ use passage_proto::{Entropy, Now};
 use slab::Slab;
 
 use crate::accept;
-use crate::admission::{Admission, Gatehouse};
+use crate::admission::{Admission, Gatehouse, Laggards};
 use crate::ask::{ControlLine, Desk};
 use crate::ejection::Ejections;
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
@@ -321,6 +321,18 @@ impl Shard {
         }
     }
 
+    /// Gives up the connection of these that has kept the shard waiting the longest, so that another one may
+    /// have its place; `false` if none keeps it waiting.
+    pub(crate) fn make_room(&self, laggards: &Laggards) -> bool {
+        let Some(number) = laggards.give_up() else {
+            return false;
+        };
+        if let Some(notifier) = self.roster.borrow().get(number) {
+            notifier.notify();
+        }
+        true
+    }
+
     /// Adds to what is known of this client's connection, which panics now. It is told once the panic is
     /// caught.
     pub(crate) fn note_panic(&self, client: SocketAddr, note: impl FnOnce(&mut Panicked)) {
@@ -385,6 +397,9 @@ impl Shard {
                 Gate::Draining { .. } | Gate::Shut => next.min(self.engine.now() + DRAIN_POLL),
             };
             future::or(self.engine.sleep_until(until), self.orders.rung()).await;
+            if let Some(reason) = self.failure.take() {
+                return Err(reason);
+            }
             let now = self.engine.now();
             if now >= next {
                 next = now + HAND_OVER_INTERVAL;
@@ -433,6 +448,13 @@ impl Shard {
 pub(crate) struct Enrolment {
     shard: Rc<Shard>,
     key: usize,
+}
+
+impl Enrolment {
+    /// Its number.
+    pub(crate) fn number(&self) -> usize {
+        self.key
+    }
 }
 
 impl Drop for Enrolment {

@@ -20,15 +20,13 @@ pub use self::live::Trace;
 pub use self::parent::TraceParent;
 
 use self::gate::Gate;
+use crate::limits::SPANS_WAITING_MAX;
 
 /// Names a trace.
 pub type TraceId = [u8; 16];
 
 /// Names a span within its trace.
 pub type SpanId = [u8; 8];
-
-/// Finished pieces of traces that wait for the telemetry thread, over all shards.
-const QUEUE_MAX: usize = 2_048;
 
 /// Which connections are traced.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +146,7 @@ impl Outlet {
     /// An outlet and the end at which spans arrive.
     #[must_use]
     pub fn new(options: Options, seed: Seed) -> (Self, Receiver<Finished>) {
-        let (spans, arrivals) = bounded(QUEUE_MAX);
+        let (spans, arrivals) = bounded(SPANS_WAITING_MAX);
         (Self { options, seed, spans }, arrivals)
     }
 

@@ -1,5 +1,5 @@
-//! What a ping allocates in a shard, from accept to close, counted. Alone in its process, because the allocator
-//! is everybody's.
+//! What a ping allocates in a shard, from accept to close, counted. Alone in its process, because the
+//! allocator is everybody's.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -80,7 +80,7 @@ impl Service {
             async move {
                 let answer = answer.ok_or_else(|| too_long(bytes))?.await;
                 self.connection.note(&answer);
-                let answer = answer.map_err(|status| outcome::failure(&status))?;
+                let answer = answer.map_err(|status| outcome::failure(&status, self.connection.secret()))?;
                 read(answer.into_inner()).map_err(|problem| {
                     Failure::lasting(AskError::Failed, format!("no valid answer: {problem}"))
                 })

@@ -186,10 +186,10 @@ pub(crate) fn protection(config: &Config) -> String {
         || "no PROXY headers".to_owned(),
         |protocol| format!("PROXY headers from {} networks", protocol.trusted.len()),
     );
-    let cookies = if config.auth_secret.is_some() {
-        "with"
-    } else {
-        "without"
+    let cookies = match (&config.auth_secret, &config.auth_secret_previous) {
+        (None, _) => "without authentication cookies",
+        (Some(_), None) => "with authentication cookies",
+        (Some(_), Some(_)) => "with authentication cookies, those of the previous secret as well",
     };
-    format!("Limits: {rate}; {proxies}; {cookies} authentication cookies")
+    format!("Limits: {rate}; {proxies}; {cookies}")
 }

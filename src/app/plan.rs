@@ -225,10 +225,12 @@ fn cookie_keys(config: &Config) -> Result<Option<Arc<CookieKeys>>, Failure> {
     let Some(secret) = &config.auth_secret else {
         return Ok(None);
     };
-    let keys = CookieKeys::new(secret.expose().as_bytes(), None).map_err(|_| {
+    let previous = config.auth_secret_previous.as_ref();
+    let previous = previous.map(|secret| secret.expose().as_bytes());
+    let keys = CookieKeys::new(secret.expose().as_bytes(), previous).map_err(|_| {
         let min = config::SECRET_BYTES_MIN;
         Failure::Plan(format!(
-            "auth_secret: the secret is too short; at least {min} bytes are allowed"
+            "auth_secret, auth_secret_previous: a secret is too short; at least {min} bytes are allowed"
         ))
     })?;
     Ok(Some(Arc::new(keys)))

@@ -288,3 +288,39 @@ fn a_wrong_configuration_is_reported_before_the_exit() {
     );
     assert!(Failure::Config(problems).is_configuration());
 }
+
+#[test]
+fn a_part_that_dies_ends_the_process_with_an_error_that_names_it() {
+    let (heard, signals) = unbounded();
+    let (control_ends, control) = unbounded();
+    let (shard_ends, shards) = unbounded();
+    let death = |signals: &Receiver<i32>| match end_of(signals, &control, &shards) {
+        Cause::Death(failure) => (failure.exit_code(), failure.to_string()),
+        Cause::Signal(signal) => panic!("signal {signal}"),
+    };
+    control_ends.send(Ended::Panicked).unwrap();
+    let (code, text) = death(&signals);
+    assert!(
+        code == 70 && text.contains("the control thread died"),
+        "{code}: {text}"
+    );
+    let end = Err("panicked: injected".to_owned());
+    shard_ends.send(ShardExit { shard: 3, end }).unwrap();
+    let (code, text) = death(&signals);
+    assert!(
+        code == 70 && text.contains("shard 3: panicked: injected"),
+        "{code}: {text}"
+    );
+    let end = Ok(pool::DrainReport::default());
+    shard_ends.send(ShardExit { shard: 1, end }).unwrap();
+    assert!(death(&signals).1.contains("shard 1 ended without being asked"));
+    drop(shard_ends);
+    assert!(death(&signals).1.contains("all shards are gone"));
+
+    let (_alive, shards) = unbounded();
+    heard.send(SIGTERM).unwrap();
+    assert!(matches!(
+        end_of(&signals, &control, &shards),
+        Cause::Signal(SIGTERM)
+    ));
+}

@@ -3,6 +3,7 @@
 use super::*;
 
 mod adapters;
+#[expect(dead_code, reason = "a configuration is made from seeds only")]
 #[path = "../../shards/proto/tests/session/simulation/choices.rs"]
 mod choices;
 mod combinations;
@@ -107,7 +108,8 @@ targets = [
 "#;
     let expected = [
         "test.toml:1 | adress | an unknown key | address, admin, auth_cookie_expiry, auth_secret, \
-         authentication, discovery, forwarding, limits, localization, max_packet_length, mode, otel, \
+         auth_secret_previous, authentication, discovery, forwarding, limits, localization, \
+         max_packet_length, mode, otel, \
          proxy_protocol, rate_limiter, rewrite_host, routes, send_proxy_protocol, sentry, shards, status, \
          strategy, timeout, tls, unknown_host | did you mean address?",
         "test.toml:2 | timeout | \"long\" | a number of seconds from 1 to 86400 | -",
@@ -262,6 +264,73 @@ fn a_bad_secret_file_is_an_error_never_a_weak_key() {
     std::fs::remove_file(&file).unwrap();
     let problems = wrong("timeout = 0", &[("AUTH_SECRET_FILE", &path)]);
     assert_eq!(problems.len(), 2, "beside all other problems: {problems:?}");
+}
+
+#[test]
+fn the_previous_secret_is_read_like_the_current_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("previous");
+    std::fs::write(&file, "before-the-file-0\n").unwrap();
+    let named = ("AUTH_SECRET_PREVIOUS_FILE", file.to_str().unwrap());
+    let text = "auth_secret = \"from-the-config-0\"\nauth_secret_previous = \"before-the-config\"";
+    let load = |text, variables: &[_]| {
+        let config = read(text, variables).unwrap().config;
+        (config.auth_secret.unwrap(), config.auth_secret_previous.unwrap())
+    };
+    let (current, previous) = load(text, &[]);
+    assert_eq!(
+        (current.expose(), previous.expose()),
+        ("from-the-config-0", "before-the-config")
+    );
+    assert_eq!(load(text, &[named]).1.expose(), "before-the-file-0");
+    assert_eq!(
+        load(
+            text,
+            &[named, ("PASSAGE_AUTH_SECRET_PREVIOUS", "before-the-variable")]
+        )
+        .1
+        .expose(),
+        "before-the-variable"
+    );
+}
+
+#[test]
+fn a_previous_secret_that_makes_no_sense_is_reported_and_not_shown() {
+    let current = "auth_secret = \"hunter2-hunter2-hunter2\"\n";
+    let problem = |text: String| {
+        let problems = wrong(&text, &[]);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(!problems[0].contains("hunter2"), "{problems:?}");
+        problems[0].clone()
+    };
+    let same = problem(format!(
+        "{current}auth_secret_previous = \" hunter2-hunter2-hunter2 \""
+    ));
+    assert!(
+        same.contains("auth_secret_previous") && same.contains("the same text"),
+        "{same}"
+    );
+    let short = problem(format!("{current}auth_secret_previous = \"hunter2\""));
+    assert!(
+        short.contains("auth_secret_previous | 7 bytes (not shown)"),
+        "{short}"
+    );
+    let empty = problem(format!("{current}auth_secret_previous = \"\""));
+    assert!(
+        empty.contains("auth_secret_previous | 0 bytes (not shown)"),
+        "{empty}"
+    );
+    let alone = problem("auth_secret_previous = \"hunter2-hunter2-hunter2\"".into());
+    assert!(alone.contains("no auth_secret beside it"), "{alone}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gone").to_str().unwrap().to_owned();
+    let gone = wrong(current, &[("AUTH_SECRET_PREVIOUS_FILE", &path)]);
+    assert!(gone[0].contains("auth_secret_previous") && gone[0].contains("AUTH_SECRET_PREVIOUS_FILE"));
+    // A current secret that cannot be read is one problem, not two.
+    let variables = [("AUTH_SECRET_FILE", &*path)];
+    let broken = wrong("auth_secret_previous = \"hunter2-hunter2-hunter2\"", &variables);
+    assert_eq!(broken.len(), 1, "{broken:?}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passage_proto::limits::{FRAME_BYTES_DEFAULT, FRAME_BYTES_MAX, FRAME_BYTES_MIN};
 use passage_proto::status::StatusDocument;
+use passage_shards::limits::TIMEOUT_SECONDS;
 use passage_shards::pool::{ProxyProtocol, RateLimit};
 
 pub use authentication::{Authentication, Mojang};
@@ -31,7 +32,10 @@ pub use localization::Localization;
 pub use network::{Bounds, Shards};
 pub use observability::{Admin, Endpoint, Otel, Sentry};
 pub use route::{CATCH_ALL, Route};
-pub(super) use secret::from_file as secret_from_file;
+pub(super) use secret::{
+    CURRENT as AUTH_SECRET, PREVIOUS as AUTH_SECRET_PREVIOUS, SecretFile, SecretFiles,
+    from_file as secret_from_file,
+};
 pub use secret::{SECRET_BYTES_MIN, Secret};
 pub use service::{Remote, Service};
 pub use status::{SharedStatus, Status, StatusSource};
@@ -52,6 +56,8 @@ pub struct Config {
     pub max_packet_length: usize,
     /// Signs the authentication cookies; `None` switches them off (`auth_secret`).
     pub auth_secret: Option<Secret>,
+    /// Its cookies are believed as well; never without `auth_secret` (`auth_secret_previous`).
+    pub auth_secret_previous: Option<Secret>,
     /// How long an authentication cookie is valid (`auth_cookie_expiry`).
     pub auth_cookie_expiry: Duration,
     /// `[shards]`.
@@ -85,18 +91,18 @@ const ADDRESSES_MAX: usize = 64;
 
 /// Reads the document's root. What is wrong is reported to the section's reading, and a default stands in for
 /// it.
-pub(super) fn read(root: &Section<'_>, secret_file: Option<Secret>) -> Config {
+pub(super) fn read(root: &Section<'_>, secret_files: SecretFiles) -> Config {
     let addresses = addresses(root);
+    let secrets = secret::read(root, secret_files);
     let (localization, routes) = route::read_all(root);
     let config = Config {
         addresses,
-        timeout: root
-            .value("timeout", seconds(1..=86_400))
-            .unwrap_or(Duration::from_secs(120)),
+        timeout: network::time(root, "timeout", TIMEOUT_SECONDS),
         max_packet_length: root
             .value("max_packet_length", integer(FRAME_BYTES_MIN..=FRAME_BYTES_MAX))
             .unwrap_or(FRAME_BYTES_DEFAULT),
-        auth_secret: secret::read(root, secret_file),
+        auth_secret: secrets.current,
+        auth_secret_previous: secrets.previous,
         auth_cookie_expiry: root
             .value("auth_cookie_expiry", seconds(1..=31_536_000))
             .unwrap_or(Duration::from_secs(21_600)),
@@ -164,10 +170,10 @@ fn check_combinations(root: &Section<'_>, config: &Config) {
         );
     }
     if let Some(admin) = config.admin.address
-        && config
-            .addresses
-            .iter()
-            .any(|address| address.port() == admin.port() && overlaps(*address, admin))
+        && config.addresses.iter().any(|address| {
+            // Port 0 is another one each time.
+            admin.port() != 0 && address.port() == admin.port() && overlaps(*address, admin)
+        })
     {
         root.blame(
             "admin.address",

@@ -21,6 +21,7 @@ use passage_shards::pulse::Pulse;
 use self::health::{Health, Stage};
 use self::server::{Bell, Message, Server};
 use super::Telemetry;
+use crate::watch::{Part, Watch};
 
 /// Why there is no admin listener.
 #[derive(Debug)]
@@ -92,16 +93,25 @@ impl Admin {
     /// # Errors
     ///
     /// If the system lacks a thread or a socket.
-    pub fn start(listener: TcpListener, telemetry: &Telemetry) -> Result<Self, StartError> {
+    pub fn start(
+        listener: TcpListener,
+        telemetry: &Telemetry,
+        watch: &Arc<Watch>,
+    ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::System)?;
-        let health = Arc::new(Health::new());
-        health.watch("the telemetry thread", Arc::clone(telemetry.pulse()));
+        let health = Arc::new(Health::new(Arc::clone(watch)));
         let server = Server::new(listener, Arc::clone(&health), telemetry.scraper.clone())
             .map_err(StartError::System)?;
         let bell = server.bell();
+        let pulse = Arc::new(Pulse::resting());
+        watch.add(Part::Admin, None, Arc::clone(&pulse));
         thread::Builder::new()
             .name("admin".into())
-            .spawn(|| server.run())
+            .spawn(move || {
+                if !pulse.over(|| server.run()) {
+                    pulse.die();
+                }
+            })
             .map_err(StartError::System)?;
         Ok(Self {
             address,
@@ -114,11 +124,6 @@ impl Admin {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// `/livez` misses this thread from now on when it stands still.
-    pub fn watch(&self, name: impl Into<String>, pulse: Arc<Pulse>) {
-        self.health.watch(name, pulse);
     }
 
     /// Players are let in.

@@ -17,6 +17,7 @@ use passage_shards::metrics::{
 };
 
 use super::instruments::Instrument;
+use crate::watch::Failures;
 use recent::{Recent, WINDOW_MIN};
 use series::{Births, Born, Sums};
 
@@ -72,6 +73,8 @@ pub(crate) struct Surroundings {
     pub(crate) targets_discovered: u64,
     /// What did not arrive of each signal.
     pub(crate) lost: Lost,
+    /// How often threads stood still or died.
+    pub(crate) thread_failures: Failures,
 }
 
 /// What did not arrive since the start, by signal.

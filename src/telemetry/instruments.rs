@@ -56,12 +56,13 @@ pub(crate) mod label {
     pub(crate) const SIGNAL: &str = "signal";
     pub(crate) const TARGET_ADDRESS: &str = "target_address";
     pub(crate) const TARGET_IDENTIFIER: &str = "target_identifier";
+    pub(crate) const THREAD: &str = "thread";
     pub(crate) const VERSION: &str = "version";
 }
 
 use label::{
     ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, RANK,
-    REQUEST_TYPE, RESULT, SERVER_ADDRESS, SHARD, SIGNAL, TARGET_ADDRESS, TARGET_IDENTIFIER, VERSION,
+    REQUEST_TYPE, RESULT, SERVER_ADDRESS, SHARD, SIGNAL, TARGET_ADDRESS, TARGET_IDENTIFIER, THREAD, VERSION,
 };
 
 const CONNECTION: &[&str] = &[CLIENT_IP, SERVER_ADDRESS, PROTOCOL_VERSION];
@@ -153,11 +154,19 @@ instruments! {
         "Most questions that recently waited for the control thread at a time.";
     SHARD_SHED: Kind::Counter, "", &[SHARD, BOUND],
         "passage_shard_shed_total", "Work that the shard refused at one of its bounds.";
+    SHARD_CUT: Kind::Counter, "", &[SHARD, BOUND],
+        "passage_shard_cut_total", "Connections and dials that the shard ended at a bound of time or size.";
+    SHARD_ACCEPT_FAILURES: Kind::Counter, "", &[SHARD],
+        "passage_shard_accept_failures_total",
+        "Connections that the shard could not accept, for want of descriptors or memory.";
     SHARD_PANICS: Kind::Counter, "", &[SHARD],
         "passage_shard_panics_total", "Connections that ended in a panic.";
     SHARD_TELEMETRY_DEFERRED: Kind::Counter, "", &[SHARD],
         "passage_shard_telemetry_deferred_total",
         "Hand-overs of counts that were put off; nothing is lost by it.";
+
+    THREAD_FAILURES: Kind::Counter, "", &[THREAD],
+        "passage_thread_failures_total", "How often a thread stood still for over five seconds, or died.";
 
     TELEMETRY_DROPPED: Kind::Counter, "", &[SIGNAL],
         "passage_telemetry_dropped_total",

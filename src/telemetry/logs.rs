@@ -32,6 +32,7 @@ use super::aggregate::Loss;
 use super::sentry::Reports;
 use super::spans::Recorder;
 use super::{Endpoint, StartError};
+use crate::watch::{Part, Watch};
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +151,14 @@ pub fn init(
 }
 
 impl Logs {
+    /// Has its threads watched.
+    pub fn watch(&self, watch: &Watch) {
+        watch.add(Part::Logs, None, self.queue.pulse());
+        if let Some(export) = &self.export {
+            watch.add(Part::LogExport, None, export.pulse());
+        }
+    }
+
     /// Writes and exports what is still queued, until `deadline` at the latest: neither a blocked standard
     /// output nor a collector that hangs holds up the exit. Says whether all of it was written.
     pub fn flush(&self, deadline: Instant) -> bool {

@@ -19,6 +19,7 @@ use ureq::{Agent, Body};
 
 pub(crate) use self::complaints::Complaints;
 use super::{Endpoint, Signal, StartError};
+use crate::redaction;
 use crate::tls::{self, Trust};
 
 /// Longest time to look the collector's name up.
@@ -199,16 +200,28 @@ impl Client {
             .map_err(|cause| PostError::Transport(Box::new(cause)))?;
         let status = response.status();
         if status.is_success() {
-            return Ok(taken(response.headers().clone(), response.body_mut()));
+            return Ok(taken(
+                response.headers().clone(),
+                response.body_mut(),
+                self.secret(),
+            ));
         }
         let retry_after = retry_after(response.headers());
-        let text = answer_text(response.headers().clone(), response.body_mut());
+        let text = answer_text(response.headers().clone(), response.body_mut(), self.secret());
         Err(PostError::Status {
             signal: self.signal,
             status,
             text,
             retry_after,
         })
+    }
+
+    /// The token, which a collector that quotes the request would have logged; empty if there is none.
+    fn secret(&self) -> &str {
+        let basic = self.authorization.as_ref().and_then(|value| value.to_str().ok());
+        basic
+            .and_then(|basic| basic.strip_prefix("Basic "))
+            .unwrap_or_default()
     }
 
     /// The endpoint for log lines: without user, password and query.
@@ -266,7 +279,7 @@ pub(crate) fn compress(message: &[u8]) -> std::io::Result<Vec<u8>> {
 
 /// What a 2xx says; the answers to all signals have one shape on the wire. An answer that cannot be read is
 /// taken for one that says nothing.
-fn taken(headers: HeaderMap, body: &mut Body) -> Taken {
+fn taken(headers: HeaderMap, body: &mut Body, secret: &str) -> Taken {
     if !content_type(&headers).contains("protobuf") {
         return Taken::default();
     }
@@ -277,7 +290,7 @@ fn taken(headers: HeaderMap, body: &mut Body) -> Taken {
         .unwrap_or_default();
     let answer = ExportMetricsServiceResponse::decode(&bytes[..]).unwrap_or_default();
     let partial = answer.partial_success.unwrap_or_default();
-    let message = printable(&partial.error_message);
+    let message = printable(&redaction::strike(secret, &partial.error_message));
     Taken {
         rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0),
         message,
@@ -297,21 +310,20 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
-/// The beginning of an answer, if it is text.
+/// The beginning of an answer, if it is text, without this secret.
 #[must_use]
-pub(crate) fn answer_text(headers: HeaderMap, body: &mut Body) -> String {
+pub(crate) fn answer_text(headers: HeaderMap, body: &mut Body, secret: &str) -> String {
     let kind = content_type(&headers);
     if !kind.starts_with("text/") && !kind.contains("json") {
         return String::new();
     }
-    printable(
-        &body
-            .with_config()
-            .limit(ANSWER_BYTES_MAX)
-            .lossy_utf8(true)
-            .read_to_string()
-            .unwrap_or_default(),
-    )
+    let text = body
+        .with_config()
+        .limit(ANSWER_BYTES_MAX)
+        .lossy_utf8(true)
+        .read_to_string()
+        .unwrap_or_default();
+    printable(&redaction::strike(secret, &text))
 }
 
 fn content_type(headers: &HeaderMap) -> &str {

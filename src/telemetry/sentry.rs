@@ -19,6 +19,7 @@ use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use passage_shards::pulse::Pulse;
 use sentry::types::Dsn;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::FilterFn;
@@ -31,6 +32,7 @@ use self::report::{Details, Kind, Report};
 use crate::telemetry::Token;
 use crate::telemetry::aggregate::Loss;
 use crate::tls::Trust;
+use crate::watch::{Part, Watch};
 
 /// Most reports that wait to be posted.
 const REPORTS_MAX: usize = 64;
@@ -85,6 +87,7 @@ pub struct Reports {
     stop: Sender<Instant>,
     ended: Receiver<()>,
     outbox: Outbox,
+    pulse: Arc<Pulse>,
 }
 
 /// Starts reporting what the threads say with their events; panics only after [`Reports::watch_panics`].
@@ -103,10 +106,12 @@ pub fn start(settings: Settings) -> Result<Reports, StartError> {
     let (ending, ended) = bounded::<()>(0);
     let quotas = Arc::new(Quotas::new(Instant::now()));
     let courier_quotas = Arc::clone(&quotas);
+    let pulse = Arc::new(Pulse::resting());
+    let own_pulse = Arc::clone(&pulse);
     thread::Builder::new()
         .name("sentry".into())
         .spawn(move || {
-            Courier::new(&dsn, settings, arrivals, stopped, courier_quotas).run();
+            own_pulse.over(|| Courier::new(&dsn, settings, arrivals, stopped, courier_quotas).run());
             drop(ending);
         })
         .map_err(StartError::Thread)?;
@@ -114,6 +119,7 @@ pub fn start(settings: Settings) -> Result<Reports, StartError> {
         stop,
         ended,
         outbox: Outbox { notes, quotas },
+        pulse,
     })
 }
 
@@ -135,6 +141,11 @@ impl Reports {
             previous(panic);
             outbox.panicked(panic);
         }));
+    }
+
+    /// Has its thread watched.
+    pub fn watch(&self, watch: &Watch) {
+        watch.add(Part::Sentry, None, Arc::clone(&self.pulse));
     }
 
     /// What Sentry did not get.

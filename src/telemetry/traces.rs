@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::SpanData;
+use passage_shards::pulse::Pulse;
 use passage_shards::trace::{self, Finished, Outlet, Seed};
 
 use self::courier::Courier;
@@ -63,6 +64,7 @@ pub(super) struct Traces {
     stop: Sender<Instant>,
     done: Receiver<Flush>,
     losses: Arc<Losses>,
+    pulse: Arc<Pulse>,
 }
 
 /// What did not arrive since the start.
@@ -109,13 +111,21 @@ fn start_with(
         age,
         pause,
     };
+    let pulse = Arc::new(Pulse::resting());
+    let own_pulse = Arc::clone(&pulse);
     let work = move || {
         // Nobody may wait for it any more.
-        let _ = finished.send(exporter.run());
+        let _ = finished.send(own_pulse.over(|| exporter.run()));
     };
     let thread = thread::Builder::new().name("otlp-traces".into());
     thread.spawn(work).map_err(StartError::Thread)?;
-    Ok((Traces { stop, done, losses }, outlet))
+    let traces = Traces {
+        stop,
+        done,
+        losses,
+        pulse,
+    };
+    Ok((traces, outlet))
 }
 
 fn seed() -> Result<Seed, StartError> {
@@ -129,6 +139,11 @@ fn seed() -> Result<Seed, StartError> {
 impl Traces {
     pub(super) fn losses(&self) -> Arc<Losses> {
         Arc::clone(&self.losses)
+    }
+
+    /// The sign of life of the thread that posts.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// Has what is left exported by `deadline`, without waiting for it.

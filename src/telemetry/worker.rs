@@ -22,6 +22,7 @@ use super::otlp::{self, Client, Complaints, PostError, Taken, message};
 use super::scrape::{Scrape, Scraped};
 use super::traces::Losses;
 use super::{Flush, Signal, exposition, logs, sentry};
+use crate::watch::Watch;
 
 /// Shortest time between two exports.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -54,6 +55,8 @@ pub(crate) struct Gauges {
     pub(crate) shards: AtomicUsize,
     /// What Sentry did not get, if anything is reported.
     pub(crate) sentry: OnceLock<Arc<sentry::Losses>>,
+    /// Who watches the threads, if anybody does.
+    pub(crate) watch: OnceLock<Arc<Watch>>,
 }
 
 /// What exports need.
@@ -92,6 +95,11 @@ impl Export {
     #[must_use]
     pub(crate) fn with_shape(self, shape: Shape) -> Self {
         Self { shape, ..self }
+    }
+
+    /// The sign of life of the thread that posts.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.courier.pulse)
     }
 
     fn loss(&self) -> Loss {
@@ -336,6 +344,12 @@ impl Worker {
                     .map(|losses| losses.loss())
                     .unwrap_or_default(),
             },
+            thread_failures: self
+                .gauges
+                .watch
+                .get()
+                .map(|watch| watch.failures())
+                .unwrap_or_default(),
         }
     }
 }
@@ -345,25 +359,30 @@ struct Courier {
     exports: Sender<(ExportNumber, Vec<u8>)>,
     answers: Receiver<(ExportNumber, Result<Taken, PostError>)>,
     under_way: bool,
+    pulse: Arc<Pulse>,
 }
 
 impl Courier {
     fn start(client: Client) -> io::Result<Self> {
         let (exports, orders) = bounded::<(ExportNumber, Vec<u8>)>(1);
         let (answer, answers) = bounded(1);
+        let pulse = Arc::new(Pulse::resting());
+        let own_pulse = Arc::clone(&pulse);
+        let carry = move || {
+            for (number, message) in orders {
+                if answer.send((number, client.post(&message, otlp::POST))).is_err() {
+                    return;
+                }
+            }
+        };
         thread::Builder::new()
             .name("otlp-metrics".into())
-            .spawn(move || {
-                for (number, message) in orders {
-                    if answer.send((number, client.post(&message, otlp::POST))).is_err() {
-                        return;
-                    }
-                }
-            })?;
+            .spawn(move || own_pulse.over(carry))?;
         Ok(Self {
             exports,
             answers,
             under_way: false,
+            pulse,
         })
     }
 

@@ -15,9 +15,9 @@ const AUTHENTICATION = 'passage:authentication'
 const SESSION = 'passage:session'
 
 /** The JSON of an authentication cookie, whose MAC has to hold. */
-function verified (cookie) {
+function verified (cookie, secret = SECRET) {
   const [mac, json] = [cookie.subarray(0, 32), cookie.subarray(32)]
-  assert.ok(mac.equals(createHmac('sha256', SECRET).update(json).digest()), 'the MAC does not hold')
+  assert.ok(mac.equals(createHmac('sha256', secret).update(json).digest()), 'the MAC does not hold')
   return JSON.parse(json)
 }
 
@@ -76,11 +76,40 @@ hostname = "*"
     })
   }
 
+  test('a Passage with a new secret believes cookies of the previous one and replaces them', {
+    timeout: 60_000
+  }, async () => {
+    const [version] = VERSIONS.filter(({ protocol }) => protocol >= TRANSFER_PROTOCOL_MIN)
+    const { cookies } = await logIn(version)
+    const questions = sessions.state.questions.length
+    const secret = 'the secret that came after it, no shorter'
+    const routes = `
+[authentication]
+url = "${sessions.url}"
+[discovery]
+targets = [{ identifier = "lobby", address = "127.0.0.1:${port}" }]
+`
+    const rotated = await startPassage(
+      `auth_secret = "${secret}"\nauth_secret_previous = "${SECRET}"\n${routes}`
+    )
+    try {
+      await logIn(version, cookies, rotated.port, secret)
+      assert.equal(sessions.state.questions.length, questions, 'the old cookie was not enough')
+      await logIn(version, cookies, rotated.port, secret)
+      assert.equal(sessions.state.questions.length, questions, 'the new cookie was not enough')
+    } finally {
+      await rotated.stop()
+    }
+    // Who has the old secret only authenticates the player anew.
+    await logIn(version, cookies)
+    assert.equal(sessions.state.questions.length, questions + 1)
+  })
+
   /** Logs in as Alice and is transferred; what was seen, and the cookies. */
-  async function logIn (version, cookies = new Map()) {
+  async function logIn (version, cookies = new Map(), at = passage.port, secret = SECRET) {
     const transferred = cookies.size > 0
     const player = createPlayer({
-      port: passage.port,
+      port: at,
       name: 'Alice',
       version: version.name,
       host: HOST,
@@ -95,8 +124,8 @@ hostname = "*"
     assert.equal(seen.success.uuid, ALICE.id)
     assert.deepEqual(seen.success.properties.map(property => ({ ...property })), [TEXTURES])
     assert.deepEqual([...new Set(seen.stored)].sort(), [AUTHENTICATION, SESSION])
-    assert.equal(verified(cookies.get(AUTHENTICATION)).user_name, ALICE.name)
-    assert.deepEqual(verified(cookies.get(AUTHENTICATION)).profile_properties, [TEXTURES])
+    assert.equal(verified(cookies.get(AUTHENTICATION), secret).user_name, ALICE.name)
+    assert.deepEqual(verified(cookies.get(AUTHENTICATION), secret).profile_properties, [TEXTURES])
     return { ...seen, cookies }
   }
 

@@ -183,7 +183,7 @@ pub(crate) fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// So many of them, each another one.
-fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
+pub(crate) fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let given = GIVEN.fetch_add(u16::try_from(N).unwrap_or(1), Ordering::Relaxed);
     let begin = u16::try_from(std::process::id() % 8_000).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! What the relay and the status are measured against: other proxies set up to do what a relay does, one thread,
-//! TCP in, TCP out; references that do as little as can be done; and no proxy at all.
+//! What the relay and the status are measured against: other proxies set up to do what a relay does, one
+//! thread, TCP in, TCP out; references that do as little as can be done; and no proxy at all.
 
 use std::fmt;
 use std::io;
@@ -106,8 +106,8 @@ impl Relay<'_> {
         }
     }
 
-    /// A few more than are opened: both refuse to start where the limit of open files is below what they might
-    /// need.
+    /// A few more than are opened: both refuse to start where the limit of open files is below what they
+    /// might need.
     fn room(&self) -> usize {
         self.connections + 64
     }
@@ -116,7 +116,8 @@ impl Relay<'_> {
         let (address, target, room) = (free_address()?, self.target, self.room());
         let text = format!(
             "global\n  maxconn {room}\n  nbthread 1\n{global}\
-             defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 600s\n  timeout server 600s\n{defaults}\
+             defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 600s\n  timeout server 600s\n\
+             {defaults}\
              listen relay\n  bind {address}\n  server target {target}\n"
         );
         self.start_with("haproxy", &["-db", "-f"], address, &text)

@@ -1,6 +1,6 @@
 //! Relays whose both ends are here: the client that connects to the server, and the target that the server
-//! connects to. One loop drives both, so that each end can say something unasked, and so that what it said can
-//! be followed to the other end by one clock.
+//! connects to. One loop drives both, so that each end can say something unasked, and so that what it said
+//! can be followed to the other end by one clock.
 
 pub(crate) mod bulk;
 pub(crate) mod players;

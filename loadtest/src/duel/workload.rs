@@ -67,7 +67,7 @@ Workloads, each with -N for another size:
   bulk-1        streams that the target sends as fast as it can [MiB]
   bulk-up-1     streams that the client sends as fast as it can [MiB]
   messages-2000 relays with one message of 100 B under way each, to the target and back [message]
-  players-1000  relays whose both ends send 20 messages of 100 B a second unasked; latency is one way [message]
+  players-1000  relays whose both ends send 20 messages of 100 B a second unasked, one way [message]
   churn-64      relayed logins that end once they came back, so many at once [connection]
   idle-9000     relays that carry nothing: memory, which means something on a quiet machine only [connection]
   status-64     pings, so many at once [ping]

@@ -11,9 +11,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::limiter::Prefixes;
-
-/// Counters a row: 512 KiB.
-const ROW: usize = 1 << 17;
+use crate::limits::CROWD_COUNTERS as ROW;
 
 pub(super) struct Crowd {
     rows: [Box<[AtomicU32]>; 2],

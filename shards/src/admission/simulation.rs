@@ -70,6 +70,8 @@ impl World {
                 logins_max,
                 connections: Cell::new(0),
                 logins: Cell::new(0),
+                newcomers: Rc::default(),
+                entrants: Rc::default(),
             })
         };
         Self {

@@ -71,7 +71,11 @@ impl Connection {
         if encrypts && self.shard.decryptor.waiting() >= self.shard.terms.limits.rsa_queue_per_shard {
             return Some(Bound::RsaQueue);
         }
-        self.login = self.shard.admission.login();
+        let admission = &self.shard.admission;
+        self.login = admission.login();
+        if self.login.is_none() && self.shard.make_room(&admission.entrants) {
+            self.login = admission.login();
+        }
         self.login.is_none().then_some(Bound::Logins)
     }
 

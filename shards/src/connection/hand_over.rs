@@ -13,17 +13,15 @@ use passage_proto::session::{Handoff, Stage};
 use passage_proto::text::{Text, keys};
 use passage_proto::version::Version;
 
-use super::{Connection, LINGER};
+use super::Connection;
 use crate::dial::{DialError, dial};
 use crate::engine::{Event, RelayReport, Socket};
-use crate::metrics::Bound;
+use crate::limits::{DIALS_MAX, LINGER};
+use crate::metrics::{Bound, Cut};
 use crate::outcome::Outcome;
 use crate::report;
 use crate::shard::{Gate, RouteRef, Shard};
 use crate::trace::{SpanName, TraceParent};
-
-/// Targets that are dialled for one player at most, one after the other.
-const DIALS_MAX: usize = 3;
 
 /// Why a player does not get to any target.
 enum Setback {
@@ -177,6 +175,9 @@ impl Connection {
 
     fn note_failure(&mut self, target: &Target, error: &DialError) {
         self.record.unreachable(target);
+        if error.is_timeout() {
+            self.shard.count(|meter| meter.cut(Cut::Dial));
+        }
         report::target_failure(self.session.facts(), &self.record, target, error);
         self.warn(target, error);
         if let Some(trace) = self.record.trace() {

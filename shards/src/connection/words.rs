@@ -1,24 +1,15 @@
 //! The words of a last message, from a service if the route has one, else from what is at hand.
 
-use std::time::Duration;
-
-use passage_proto::limits::LOCALIZE_GRACE;
 use passage_proto::question::{Answer, AskError, LocalizeQuery};
 
 use super::Connection;
 use super::errand::{Call, Detail, Errand};
 use crate::ask::{RemoteAnswer, RemoteQuestion};
 use crate::engine::Event;
+use crate::limits::WORDS_PATIENCE;
 use crate::metrics::{AdapterName, AdapterType};
 use crate::route::Localization;
 use crate::shard::{Gate, RouteRef};
-
-/// How long a disconnect waits for a localization service: whoever is sent away must read why while there is
-/// still somebody to read it.
-const WORDS_PATIENCE: Duration = Duration::from_secs(1);
-
-// The session shows the bare key when its own patience ends; the words at hand have to come before that.
-const _: () = assert!(WORDS_PATIENCE.as_millis() < LOCALIZE_GRACE.as_millis());
 
 impl Connection {
     /// The words for the session; `None` if a service is asked.

@@ -17,8 +17,8 @@ use super::Settings;
 /// Common buffers that the kernel may fill at a time, until that is too few.
 const COMMON_OFFERED: u16 = 64;
 
-/// Large buffers that the kernel may fill at a time. One, because memory that is in the cache is copied faster
-/// than the next socket could be waited for.
+/// Large buffers that the kernel may fill at a time. One, because memory that is in the cache is copied
+/// faster than the next socket could be waited for.
 const LARGE_OFFERED_MAX: u16 = 1;
 
 /// The two kinds of buffers; the discriminant is the kernel's name for the group.

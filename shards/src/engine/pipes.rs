@@ -10,8 +10,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-/// What a pipe should hold, in bytes of whole pages. The kernel fills each of its places with more than a page
-/// where it can; 64 places are within what an unprivileged user may have.
+/// What a pipe should hold, in bytes of whole pages. The kernel fills each of its places with more than a
+/// page where it can; 64 places are within what an unprivileged user may have.
 const CAPACITY: usize = 256 * 1024;
 
 /// Bytes that are moved at once at most.
@@ -42,8 +42,8 @@ impl Pipes {
         }
     }
 
-    /// An empty pipe. `None` while all are in use, the process has too many open files, or the kernel does not
-    /// splice.
+    /// An empty pipe. `None` while all are in use, the process has too many open files, or the kernel does
+    /// not splice.
     pub(super) fn take(&mut self) -> Option<Pipe> {
         self.empty.pop().or_else(|| {
             self.left.checked_sub(1).and_then(|left| {

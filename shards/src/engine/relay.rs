@@ -88,7 +88,8 @@ impl Core {
         self.spilled += first.len();
         self.pool.put(first);
         let sides = keys.map(Some);
-        let idle = ticks(idle).max(1);
+        // The tick that is under way counts for nothing: never early.
+        let idle = ticks(idle).saturating_add(1);
         let (moved, started) = (self.tick, self.now);
         let relay = Relay {
             sides,

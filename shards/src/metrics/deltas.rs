@@ -7,7 +7,7 @@ use passage_proto::question::AskError;
 use passage_proto::version;
 
 use super::durations::{ANSWERS, Durations, RELAYS, TURNS};
-use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, ERROR_TYPES, RequestType};
+use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, Cut, ERROR_TYPES, RequestType};
 use super::table::{Key, NameId, Names, Seed, Table};
 
 const NAMES: usize = AdapterName::ALL.len();
@@ -52,6 +52,10 @@ pub struct Totals {
     pub relayed_to_client: u64,
     /// Work shed, by [`Bound`].
     pub shed: [u64; Bound::ALL.len()],
+    /// Connections and dials ended at a bound, by [`Cut`].
+    pub cut: [u64; Cut::ALL.len()],
+    /// Accepts that failed; each pauses its listener for a moment.
+    pub accept_failures: u64,
     /// Connections ended by a panic.
     pub panics: u64,
     /// Hand-overs put off because the telemetry thread had not given the last box back. Their counts went
@@ -117,6 +121,10 @@ impl Totals {
         for (count, more) in self.shed.iter_mut().zip(later.shed) {
             *count += more;
         }
+        for (count, more) in self.cut.iter_mut().zip(later.cut) {
+            *count += more;
+        }
+        self.accept_failures += later.accept_failures;
         self.panics += later.panics;
         self.deferred += later.deferred;
         self.spans_dropped += later.spans_dropped;

@@ -182,6 +182,57 @@ impl Bound {
     }
 }
 
+/// At which bound of time or size a connection was ended: the label `bound` too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// No handshake in time.
+    Handshake,
+    /// A step took too long.
+    Step,
+    /// The whole conversation took too long.
+    Timeout,
+    /// A target did not answer in time; another one may have.
+    Dial,
+    /// Nothing moved on a relay for too long.
+    RelayIdle,
+    /// A packet was longer than is accepted.
+    PacketLength,
+    /// Something in a packet or in a PROXY header was longer than the protocol allows, or more was sent than
+    /// is kept for later.
+    Protocol,
+    /// It was still open at the deadline of a drain.
+    Drain,
+}
+
+impl Cut {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 8] = [
+        Self::Handshake,
+        Self::Step,
+        Self::Timeout,
+        Self::Dial,
+        Self::RelayIdle,
+        Self::PacketLength,
+        Self::Protocol,
+        Self::Drain,
+    ];
+
+    /// The value as it is exported: the key that sets the bound, where there is one.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Step => "step",
+            Self::Timeout => "timeout",
+            Self::Dial => "dial",
+            Self::RelayIdle => "relay_idle",
+            Self::PacketLength => "max_packet_length",
+            Self::Protocol => "protocol",
+            Self::Drain => "drain",
+        }
+    }
+}
+
 /// Every value of the label `error_type`, in the order of the enum.
 pub const ERROR_TYPES: [AskError; 6] = [
     AskError::Denied,
@@ -247,6 +298,7 @@ mod tests {
                 .enumerate()
                 .all(|(at, bound)| *bound as usize == at)
         );
+        assert!(Cut::ALL.iter().enumerate().all(|(at, cut)| *cut as usize == at));
         assert!(
             ERROR_TYPES
                 .iter()

@@ -6,7 +6,7 @@ use passage_proto::question::{AskError, Target};
 
 use super::deltas::Deltas;
 use super::durations::{Durations, Exemplar};
-use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, RequestType};
+use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, Cut, RequestType};
 use super::outlet::Exchange;
 
 /// How often a shard calls [`Meter::hand_over`].
@@ -61,6 +61,16 @@ impl Meter {
     /// Work was shed at this bound. The attempt and its failure are counted besides.
     pub fn shed(&mut self, bound: Bound) {
         self.deltas.totals_mut().shed[bound as usize] += 1;
+    }
+
+    /// A connection was ended at this bound, or a dial. The end is counted besides.
+    pub fn cut(&mut self, cut: Cut) {
+        self.deltas.totals_mut().cut[cut as usize] += 1;
+    }
+
+    /// A connection could not be accepted, for want of descriptors or memory; its listener pauses.
+    pub fn accept_failed(&mut self) {
+        self.deltas.totals_mut().accept_failures += 1;
     }
 
     /// A connection ended in a panic.

@@ -2,6 +2,8 @@
 //! hashes with its own random seed, holds a fixed number of sets, and counts the rest in slot 0, the
 //! overflow.
 
+use crate::limits::{LABEL_SETS_MAX, LABEL_TEXT_BYTES_MAX};
+
 /// The secret that decides where keys go. An attacker who does not know it cannot choose keys that collide,
 /// and nothing that a table does can be observed from outside.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ pub(crate) trait Key: Copy + Default + Eq {
 }
 
 /// The bits of an index word that are a part of the hash; those below number the entry.
-const TAG: u32 = !0 << SETS_MAX.trailing_zeros();
+const TAG: u32 = !0 << LABEL_SETS_MAX.trailing_zeros();
 
 /// An open-addressed table of at most `limit` label sets, the overflow among them.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ pub(crate) struct Table<K, V> {
 impl<K: Key, V: Default> Table<K, V> {
     /// An empty table. All that it ever needs is reserved here.
     pub(crate) fn new(limit: usize, seed: Seed) -> Self {
-        let limit = limit.clamp(1, SETS_MAX);
+        let limit = limit.clamp(1, LABEL_SETS_MAX);
         let mut entries = Vec::with_capacity(limit);
         entries.push((K::default(), V::default()));
         Self {
@@ -158,15 +160,10 @@ impl<K: Key, V: Default> Table<K, V> {
     }
 }
 
-/// Most label sets that a table can be told to hold.
-pub(crate) const SETS_MAX: usize = 1 << 20;
-
-const _: () = assert!(
-    SETS_MAX.is_power_of_two() && SETS_MAX < u32::MAX as usize,
-    "an entry's number fits the index, with room for a tag"
-);
-
-#[expect(clippy::cast_possible_truncation, reason = "entries number at most SETS_MAX")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "entries number at most LABEL_SETS_MAX"
+)]
 fn index_word(entry: usize) -> u32 {
     entry as u32
 }
@@ -195,7 +192,7 @@ pub(crate) struct Names {
 impl Names {
     /// No names yet. All that is ever needed but the text itself is reserved here.
     pub(crate) fn new(limit: usize, seed: Seed) -> Self {
-        let limit = limit.clamp(1, SETS_MAX);
+        let limit = limit.clamp(1, LABEL_SETS_MAX);
         let mut spans = Vec::with_capacity(limit);
         spans.push((0, 0));
         Self {
@@ -245,7 +242,7 @@ impl Names {
     fn insert(&mut self, at: usize, name: &str) -> Option<NameId> {
         let (id, start) = (self.spans.len(), self.text.len());
         let end = start + name.len();
-        if id == self.limit || end > TEXT_BYTES_MAX {
+        if id == self.limit || end > LABEL_TEXT_BYTES_MAX {
             return None;
         }
         self.text.push_str(name);
@@ -254,9 +251,6 @@ impl Names {
         Some(NameId(index_word(id)))
     }
 }
-
-/// Most bytes that the names of one set take together.
-const TEXT_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -349,7 +343,7 @@ mod tests {
     #[test]
     fn names_take_a_bounded_number_of_bytes() {
         let mut names = Names::new(100, Seed::random());
-        let long = "x".repeat(TEXT_BYTES_MAX - 1);
+        let long = "x".repeat(LABEL_TEXT_BYTES_MAX - 1);
         assert!(names.intern(&long).is_some());
         assert_eq!(names.intern("xx"), None);
         assert!(names.intern("y").is_some());

@@ -15,12 +15,10 @@ use super::Shard;
 use crate::ask::{Pending, RemoteAnswer, RemoteQuestion};
 use crate::engine::Notifier;
 use crate::feed::{FeedId, SharedStatus, StatusKey, Update};
+use crate::limits::STATUS_INTERVAL;
 use crate::metrics::{AdapterName, AdapterType, Bound};
 use crate::route::Remote;
 use crate::trace::TraceParent;
-
-/// Least time between two questions for the same status, also where the first has failed.
-const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which status.
 pub(crate) type Key = (FeedId, StatusKey);
@@ -127,7 +125,7 @@ impl Shard {
         let refresh = Refresh {
             asking,
             error: None,
-            not_before: now + ASK_INTERVAL,
+            not_before: now + STATUS_INTERVAL,
         };
         self.refreshes.entries.borrow_mut().insert(key, refresh);
         is_asking
@@ -193,7 +191,7 @@ impl Shard {
         let asking = match self.refreshes.entries.borrow_mut().entry(key) {
             Entry::Occupied(mut entry) => {
                 let refresh = entry.get_mut();
-                refresh.not_before = now + ASK_INTERVAL;
+                refresh.not_before = now + STATUS_INTERVAL;
                 refresh.error = status.as_ref().err().copied();
                 refresh.asking.take()
             }
@@ -217,7 +215,7 @@ impl Shard {
     fn keep_status(&self, (feed, key): Key, reply: Arc<StatusReply>, now: Instant) {
         let mut board = self.board.borrow_mut();
         if board.status(feed, key).is_none_or(|copy| copy.fresh_until <= now) {
-            let fresh_until = now + ASK_INTERVAL;
+            let fresh_until = now + STATUS_INTERVAL;
             board.update(Update::Status(feed, key, SharedStatus { reply, fresh_until }));
         }
     }

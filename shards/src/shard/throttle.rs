@@ -1,7 +1,9 @@
 //! Log lines that an attacker or a broken target could cause by the thousand.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use crate::limits::LOG_INTERVAL;
 
 /// Lets one in a while through, and counts the others.
 #[derive(Default)]
@@ -11,14 +13,12 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    const INTERVAL: Duration = Duration::from_secs(1);
-
     /// How many were withheld since the last one, if this one may pass.
     pub(crate) fn pass(&self, now: Instant) -> Option<u64> {
         if self
             .last
             .get()
-            .is_some_and(|last| now.saturating_duration_since(last) < Self::INTERVAL)
+            .is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL)
         {
             self.withheld.set(self.withheld.get() + 1);
             return None;
@@ -30,6 +30,8 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -8,11 +8,8 @@ use passage_proto::session::Facts;
 
 use super::attribute::{CLIENT_IP, PROTOCOL_VERSION, SERVER_ADDRESS, USER_ID, USERNAME};
 use super::{Finished, Span, SpanId, SpanName, TraceId, TraceParent, Tracer, Value};
+use crate::limits::SPANS_PER_TRACE_MAX;
 use crate::metrics::Exemplar;
-
-/// Spans that a connection may have at a time. A session asks each question once, so that only a route with
-/// more than twenty actions gets here.
-const SPANS_MAX: usize = 32;
 
 /// What happens to one connection. Dropped without [`Self::finish`], it is forgotten.
 #[derive(Debug)]
@@ -136,7 +133,7 @@ impl Trace {
 
     /// Work begins now that ends later.
     pub fn open(&mut self, name: SpanName, attributes: Vec<(&'static str, Value)>) {
-        if self.open.len() + self.finished.len() < SPANS_MAX {
+        if self.open.len() + self.finished.len() < SPANS_PER_TRACE_MAX {
             self.open.push(Open {
                 id: self.tracer.span_id(),
                 name,
@@ -216,7 +213,7 @@ impl Trace {
     }
 
     fn end(&mut self, work: Open, error: Option<String>) {
-        if self.finished.len() >= SPANS_MAX {
+        if self.finished.len() >= SPANS_PER_TRACE_MAX {
             return;
         }
         let span = Span {

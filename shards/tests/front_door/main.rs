@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bounds;
 mod choosing;
 mod client;
+mod crowds;
 mod hostile;
 mod lifecycle;
 mod login;

@@ -14,7 +14,7 @@ use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion};
 use passage_shards::ejection::Terms;
 use passage_shards::feed::Candidate;
-use passage_shards::metrics::{Deltas, Options, Outlet, error_type};
+use passage_shards::metrics::{Bound, Cut, Deltas, Options, Outlet, error_type};
 use passage_shards::pool::{self, Blueprint, DrainReport, Limits, Shards, StartError};
 use passage_shards::route::{
     Authentication, Discovery, Localization, Localizer, Mode, RelayOptions, Route, StatusSource, Strategy,
@@ -261,6 +261,10 @@ pub(crate) struct Counts {
     pub(crate) rate_limited: u64,
     pub(crate) panics: u64,
     pub(crate) shed: u64,
+    /// By [`Bound`].
+    pub(crate) shed_by: [u64; Bound::ALL.len()],
+    /// By [`Cut`].
+    pub(crate) cut: [u64; Cut::ALL.len()],
     pub(crate) relayed: (u64, u64),
     pub(crate) relays: u64,
     pub(crate) requests: u64,
@@ -276,12 +280,23 @@ impl Counts {
         self.adapters.get(key).copied().unwrap_or_default()
     }
 
+    /// How much was shed at this bound.
+    pub(crate) fn shed_at(&self, bound: Bound) -> u64 {
+        self.shed_by[bound as usize]
+    }
+
     fn add(&mut self, deltas: &Deltas) {
         let totals = &deltas.totals;
         self.opened += totals.opened;
         self.closed += totals.closed;
         self.panics += totals.panics;
         self.shed += totals.shed.iter().sum::<u64>();
+        for (count, more) in self.shed_by.iter_mut().zip(totals.shed) {
+            *count += more;
+        }
+        for (count, more) in self.cut.iter_mut().zip(totals.cut) {
+            *count += more;
+        }
         self.relayed.0 += totals.relayed_to_target;
         self.relayed.1 += totals.relayed_to_client;
         self.relays += deltas.relays().count();

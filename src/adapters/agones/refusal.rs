@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::allocation::shown;
 use crate::adapters::call::Failure;
+use crate::redaction;
 
 /// Longest time that the API server may ask us to wait for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -59,7 +60,10 @@ pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], name
         503 | 504 => "it does not reach Agones".to_owned(),
         _ => "it failed".to_owned(),
     };
-    let problem = format!("the API server says {status}: {advice}: {}", shown(&message));
+    let problem = format!(
+        "the API server says {status}: {advice}: {}",
+        shown(&redaction::strike_credentials(&message))
+    );
     if status != StatusCode::TOO_MANY_REQUESTS {
         return Failure::lasting(AskError::Failed, problem);
     }

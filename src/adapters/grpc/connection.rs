@@ -121,6 +121,14 @@ impl Connection {
         &self.address
     }
 
+    /// The token, which a service that quotes the question would have logged; empty if there is none.
+    pub(super) fn secret(&self) -> &str {
+        let bearer = self.token.as_ref().and_then(|token| token.to_str().ok());
+        bearer
+            .and_then(|bearer| bearer.strip_prefix("Bearer "))
+            .unwrap_or_default()
+    }
+
     /// The channel that questions go through. Must be called within a runtime.
     pub(super) fn channel(&self) -> Channel {
         let connect = || {

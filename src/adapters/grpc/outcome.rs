@@ -8,6 +8,7 @@ use tonic::{Code, Status, TimeoutExpired};
 
 use super::connection::chain;
 use crate::adapters::call::Failure;
+use crate::redaction;
 
 /// Longest message of a service that the log shows, in characters.
 const PROBLEM_CHARS_MAX: usize = 300;
@@ -17,10 +18,14 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Why there is no answer.
 ///
 /// A service that refuses a *player* answers with a `key`. `PERMISSION_DENIED` and `UNAUTHENTICATED` say that
-/// it refuses *Passage*, for example because of its token, and are failures like any other.
-pub(super) fn failure(status: &Status) -> Failure {
-    let problem: String = format!("{:?}: {}", status.code(), told(status));
-    let problem = problem.chars().take(PROBLEM_CHARS_MAX).collect::<String>();
+/// it refuses *Passage*, for example because of its token, and are failures like any other. What the service
+/// says is shown without this secret.
+pub(super) fn failure(status: &Status, secret: &str) -> Failure {
+    let problem = format!("{:?}: {}", status.code(), told(status));
+    let problem = redaction::strike(secret, &problem)
+        .chars()
+        .take(PROBLEM_CHARS_MAX)
+        .collect::<String>();
     if status.source().is_some() {
         return lost(status, problem);
     }
@@ -75,7 +80,7 @@ mod tests {
     fn every_code_has_its_meaning() {
         let mut table = String::new();
         for code in (0..17).map(Code::from_i32) {
-            let failure = failure(&Status::new(code, "x"));
+            let failure = failure(&Status::new(code, "x"), "");
             let again = if failure.is_passing { ", again" } else { "" };
             table += &format!("{code:?}: {:?}{again}\n", failure.cause);
         }
@@ -105,8 +110,8 @@ mod tests {
     fn a_lost_connection_is_no_answer_whatever_its_code() {
         let lost = || Status::from_error(Box::new(std::io::Error::other("broken pipe")));
         let expected = Failure::passing(AskError::Unreachable, "Unknown: broken pipe");
-        assert_eq!(failure(&lost()), expected);
-        let late = failure(&Status::from_error(Box::new(TimeoutExpired(()))));
+        assert_eq!(failure(&lost(), ""), expected);
+        let late = failure(&Status::from_error(Box::new(TimeoutExpired(()))), "");
         assert_eq!((late.cause, late.is_passing), (AskError::TimedOut, false));
     }
 
@@ -115,7 +120,7 @@ mod tests {
         let busy = |pushback: &str| {
             let mut status = Status::unavailable("busy");
             status.metadata_mut().insert(PUSHBACK, pushback.parse().unwrap());
-            failure(&status)
+            failure(&status, "")
         };
         assert_eq!(busy("250").retry_after, Some(Duration::from_millis(250)));
         assert!(busy("250").is_passing);
@@ -125,8 +130,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_a_service_quotes_is_not_shown_not_even_its_beginning() {
+        let quoted = format!("{}hunter2-hunter2", "x".repeat(PROBLEM_CHARS_MAX - 15));
+        let failure = failure(&Status::unauthenticated(quoted), "hunter2-hunter2");
+        assert!(!failure.problem.contains("hunter"), "{}", failure.problem);
+    }
+
+    #[test]
     fn the_message_of_a_service_is_cut() {
-        let failure = failure(&Status::internal("ä".repeat(100_000)));
+        let failure = failure(&Status::internal("ä".repeat(100_000)), "");
         assert_eq!(failure.problem.chars().count(), PROBLEM_CHARS_MAX);
     }
 }

@@ -29,7 +29,12 @@ fn one_table_tells_what_the_shards_do() {
         adapters: Vec::new(),
     };
     let (telemetry, outlets) = start(settings).unwrap();
-    let admin = Admin::start(admin::bind("127.0.0.1:0".parse().unwrap()).unwrap(), &telemetry).unwrap();
+    let admin = Admin::start(
+        admin::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+        &telemetry,
+        &std::sync::Arc::default(),
+    )
+    .unwrap();
     telemetry.shards(2);
     let mut meter = outlets.metrics.meter(1);
     for _ in 0..50 {

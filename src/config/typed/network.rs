@@ -1,9 +1,14 @@
 //! `[shards]`, `[limits]`, `[rate_limiter]`, `[proxy_protocol]`.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use passage_shards::limits::{
+    BACKLOG, CONNECTIONS_PER_PREFIX, CONNECTIONS_PER_SHARD, DIAL_SECONDS, HANDSHAKE_SECONDS,
+    LOGINS_PER_SHARD, RELAY_IDLE_SECONDS, RSA_QUEUE_PER_SHARD, Range, STEP_SECONDS,
+};
 use passage_shards::pool::{Limits, ProxyProtocol, RateLimit, Untrusted};
 
 use crate::config::raw::Node;
@@ -40,32 +45,60 @@ pub(super) fn shards(table: &Section<'_>) -> Shards {
 }
 
 pub(super) fn bounds(table: &Section<'_>) -> Bounds {
-    let secs = Duration::from_secs;
+    let shard = Limits {
+        connections_per_shard: count(table, "connections_per_shard", CONNECTIONS_PER_SHARD),
+        connections_per_prefix: count(table, "connections_per_prefix", CONNECTIONS_PER_PREFIX),
+        logins_per_shard: count(table, "logins_per_shard", LOGINS_PER_SHARD),
+        rsa_queue_per_shard: count(table, "rsa_queue_per_shard", RSA_QUEUE_PER_SHARD),
+        handshake: time(table, "handshake", HANDSHAKE_SECONDS),
+        step: time(table, "step", STEP_SECONDS),
+        dial: time(table, "dial", DIAL_SECONDS),
+        relay_idle: time(table, "relay_idle", RELAY_IDLE_SECONDS),
+        backlog: count(table, "backlog", BACKLOG),
+    };
+    for (inner, written, outer, around) in [
+        (
+            "rsa_queue_per_shard",
+            shard.rsa_queue_per_shard,
+            "logins_per_shard",
+            shard.logins_per_shard,
+        ),
+        (
+            "logins_per_shard",
+            shard.logins_per_shard,
+            "connections_per_shard",
+            shard.connections_per_shard,
+        ),
+    ] {
+        if table.has(inner) && written > around {
+            table.reading.warn(format!(
+                "limits.{inner} = {written} never bites: limits.{outer} is {around}, and is reached before"
+            ));
+        }
+    }
     Bounds {
-        shard: Limits {
-            connections_per_shard: table
-                .value("connections_per_shard", integer(1..=1_000_000))
-                .unwrap_or(16_384),
-            connections_per_prefix: table
-                .value("connections_per_prefix", integer(0..=1_000_000))
-                .unwrap_or(1_024),
-            logins_per_shard: table
-                .value("logins_per_shard", integer(1..=1_000_000))
-                .unwrap_or(2_048),
-            rsa_queue_per_shard: table
-                .value("rsa_queue_per_shard", integer(1..=100_000))
-                .unwrap_or(256),
-            handshake: table.value("handshake", seconds(1..=600)).unwrap_or(secs(5)),
-            step: table.value("step", seconds(1..=600)).unwrap_or(secs(30)),
-            dial: table.value("dial", seconds(1..=600)).unwrap_or(secs(5)),
-            relay_idle: table
-                .value("relay_idle", seconds(10..=86_400))
-                .unwrap_or(secs(600)),
-            backlog: table.value("backlog", integer(1..=65_535)).unwrap_or(4_096),
-        },
-        drain: table.value("drain", seconds(0..=86_400)).unwrap_or(secs(30)),
+        shard,
+        drain: table
+            .value("drain", seconds(0..=86_400))
+            .unwrap_or(Duration::from_secs(30)),
         workers: table.value("workers", integer(2..=256)).unwrap_or(16),
     }
+}
+
+fn count<T>(table: &Section<'_>, key: &'static str, range: Range<T>) -> T
+where
+    T: Copy + fmt::Display + PartialOrd + TryFrom<i128>,
+{
+    table
+        .value(key, integer(range.min..=range.max))
+        .unwrap_or(range.default)
+}
+
+/// The value of a key that is a time, in seconds.
+pub(super) fn time(table: &Section<'_>, key: &'static str, range: Range<u32>) -> Duration {
+    table
+        .value(key, seconds(range.min..=range.max))
+        .unwrap_or(Duration::from_secs(range.default.into()))
 }
 
 /// Enabled by its presence, unless it says `enabled = false`.

@@ -1,4 +1,4 @@
-//! The key that signs authentication cookies.
+//! The keys of authentication cookies: the one that signs, and the one before it.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -53,19 +53,76 @@ pub(super) fn token(node: &Node) -> Parsed<Secret> {
     }
 }
 
-/// Reads `auth_secret`: its variable wins over the secret file, which wins over the key in the file.
-pub(super) fn read(root: &Section<'_>, from_file: Option<Secret>) -> Option<Secret> {
-    let written = root.value("auth_secret", key);
-    let from_variable = root.is_variable("auth_secret");
-    match (written, from_file) {
-        (Some(written), _) if from_variable => Some(written),
-        (written, None) => written,
-        (_, from_file) => from_file,
+/// The secret that signs cookies.
+pub(in crate::config) const CURRENT: &str = "auth_secret";
+/// The secret that it replaced, whose cookies are still believed.
+pub(in crate::config) const PREVIOUS: &str = "auth_secret_previous";
+
+/// What the files of secrets contain.
+#[derive(Debug, Default)]
+pub(in crate::config) struct SecretFiles {
+    /// `AUTH_SECRET_FILE`.
+    pub(in crate::config) current: SecretFile,
+    /// `AUTH_SECRET_PREVIOUS_FILE`.
+    pub(in crate::config) previous: SecretFile,
+}
+
+/// What one of these files contains.
+#[derive(Debug, Default)]
+pub(in crate::config) enum SecretFile {
+    /// No variable names such a file.
+    #[default]
+    Unnamed,
+    /// It has no secret; that is reported already.
+    Broken,
+    /// It has this one.
+    Read(Secret),
+}
+
+/// The secrets of cookies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Secrets {
+    pub(super) current: Option<Secret>,
+    pub(super) previous: Option<Secret>,
+}
+
+/// Reads both secrets, and reports what does not go together.
+pub(super) fn read(root: &Section<'_>, files: SecretFiles) -> Secrets {
+    let is_signing = root.has(CURRENT) || !matches!(files.current, SecretFile::Unnamed);
+    let secrets = Secrets {
+        current: read_one(root, CURRENT, files.current),
+        previous: read_one(root, PREVIOUS, files.previous),
+    };
+    if secrets.previous.is_some() && !is_signing {
+        root.blame(
+            PREVIOUS,
+            "no auth_secret beside it",
+            "auth_secret, which signs new cookies, as well; without both there are no cookies",
+        );
+    }
+    if secrets.previous.is_some() && secrets.previous == secrets.current {
+        root.blame(
+            PREVIOUS,
+            "the same text as auth_secret (not shown)",
+            "the secret that auth_secret replaced, for as long as cookies of it may come back \
+             (auth_cookie_expiry); otherwise leave it out",
+        );
+    }
+    secrets
+}
+
+/// Its variable wins over the secret file, which wins over the key in the file.
+fn read_one(root: &Section<'_>, name: &'static str, file: SecretFile) -> Option<Secret> {
+    let written = root.value(name, key);
+    match (written, file) {
+        (Some(written), _) if root.is_variable(name) => Some(written),
+        (_, SecretFile::Read(secret)) => Some(secret),
+        (written, SecretFile::Unnamed | SecretFile::Broken) => written,
     }
 }
 
-/// Checks what a secret file contains.
-pub(in crate::config) fn from_file(content: &str, place: Place) -> Result<Secret, Problems> {
+/// Checks what the file of the secret called `name` contains.
+pub(in crate::config) fn from_file(name: &str, content: &str, place: Place) -> Result<Secret, Problems> {
     let node = Node {
         value: Value::Text(content.to_owned()),
         place,
@@ -74,7 +131,7 @@ pub(in crate::config) fn from_file(content: &str, place: Place) -> Result<Secret
         let mismatch = mismatches.remove(0);
         Problems::from(Problem {
             place: mismatch.place,
-            key: "auth_secret".into(),
+            key: name.into(),
             found: mismatch.found,
             allowed: mismatch.allowed,
             hint: mismatch.hint,

@@ -34,17 +34,18 @@ impl Response {
         }
     }
 
-    /// Whether every thread makes progress, and which does not.
+    /// Whether every thread that players need makes progress, and which of all threads does not.
     pub(super) fn live(health: &Health, head_only: bool) -> Self {
-        let still = health.standing_still();
-        if still.is_empty() {
-            return Self::text((200, "OK"), "alive\n", head_only);
+        let troubles = health.troubles();
+        let (status, mut text) = if troubles.iter().any(|trouble| trouble.part.is_vital()) {
+            ((503, "Service Unavailable"), String::new())
+        } else {
+            ((200, "OK"), "alive\n".to_owned())
+        };
+        for trouble in troubles {
+            let _ = writeln!(text, "{trouble}");
         }
-        let mut text = String::new();
-        for (name, silence) in still {
-            let _ = writeln!(text, "{name} has stood still for {} s", silence.as_secs());
-        }
-        Self::text((503, "Service Unavailable"), text, head_only)
+        Self::text(status, text, head_only)
     }
 
     /// Whether players are let in.

@@ -107,16 +107,16 @@ impl Server {
         self.bell.clone()
     }
 
-    /// Serves until it is told to stop.
-    pub(super) fn run(mut self) {
+    /// Serves until it is told to stop, or for as long as it can: then `false`.
+    pub(super) fn run(mut self) -> bool {
         loop {
             let Ok(awake) = self.wait() else {
                 warn!("the admin listener cannot wait for its connections; it ends");
-                return;
+                return false;
             };
             let now = Instant::now();
             if awake.wire && !self.hear(now) {
-                return;
+                return true;
             }
             for (at, is_ready) in awake.connections.into_iter().enumerate() {
                 if is_ready {

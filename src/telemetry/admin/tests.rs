@@ -4,17 +4,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use passage_shards::metrics::{
-    AdapterName, AdapterType, ConnectionLabels, HAND_OVER_INTERVAL, Meter, Outlet, RequestType,
-};
+use passage_shards::metrics::{AdapterName, AdapterType, ConnectionLabels, Meter, Outlet, RequestType};
 
-use super::health::SILENCE_MAX;
 use super::server::CONNECTIONS_MAX;
 use super::*;
 use crate::cli::top::samples::{self, Sample};
 use crate::telemetry::otlp::receiver::{Mode, Receiver, numbers, total, whole};
 use crate::telemetry::{Endpoint, Flush, Settings, start};
 use crate::tls::Trust;
+use crate::watch::SILENCE_MAX;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -22,6 +20,7 @@ struct Process {
     telemetry: Telemetry,
     outlet: Outlet,
     admin: Admin,
+    watch: Arc<Watch>,
 }
 
 fn process(metrics: Option<String>) -> Process {
@@ -40,8 +39,11 @@ fn process(metrics: Option<String>) -> Process {
         adapters: vec![(AdapterName::Status, AdapterType::Fixed)],
     };
     let (telemetry, outlets) = start(settings).unwrap();
-    let admin = Admin::start(bind(LOOPBACK).unwrap(), &telemetry).unwrap();
+    let watch = Arc::<Watch>::default();
+    telemetry.watch(&watch);
+    let admin = Admin::start(bind(LOOPBACK).unwrap(), &telemetry, &watch).unwrap();
     Process {
+        watch,
         telemetry,
         outlet: outlets.metrics,
         admin,
@@ -125,6 +127,7 @@ fn who_takes_open_metrics_gets_the_same_numbers_in_it() {
         telemetry,
         outlet,
         admin,
+        ..
     } = process(None);
     count(&mut outlet.clone().meter(0), 0, 100);
     drop(outlet);
@@ -162,6 +165,7 @@ fn a_scrape_has_the_totals_that_the_collector_gets() {
         telemetry,
         outlet,
         admin,
+        ..
     } = process(Some(receiver.url()));
     telemetry.shards(2);
     for shard in 0..2 {
@@ -229,6 +233,7 @@ fn a_scrape_takes_no_birth_away_from_the_collector_nor_from_another_scraper() {
         telemetry,
         outlet,
         admin,
+        ..
     } = process(Some(receiver.url()));
     receiver.wait_taken(1);
     let name = "passage_connections_total";
@@ -256,6 +261,7 @@ fn scrapes_beside_busy_shards_only_grow_and_end_exact() {
         telemetry,
         outlet,
         admin,
+        ..
     } = process(None);
     let shards: Vec<_> = (0..2)
         .map(|shard| {
@@ -276,32 +282,45 @@ fn scrapes_beside_busy_shards_only_grow_and_end_exact() {
 
 #[test]
 fn probes_tell_every_state() {
-    let Process { telemetry, admin, .. } = process(None);
+    let Process {
+        telemetry,
+        admin,
+        watch,
+        ..
+    } = process(None);
     assert_eq!(page(&admin, "/readyz"), (503, "starting\n".into()));
     assert_eq!(page(&admin, "/livez"), (200, "alive\n".into()));
     admin.ready();
     assert_eq!(page(&admin, "/readyz?verbose"), (200, "ready\n".into()));
-    let (moving, stuck, gone) = (
+    let (moving, stuck) = (
         Arc::<Pulse>::default(),
-        Arc::<Pulse>::default(),
-        Arc::<Pulse>::default(),
+        Arc::new(Pulse::born_before(SILENCE_MAX * 2)),
     );
+    let (gone, courier) = (Arc::<Pulse>::default(), Arc::new(Pulse::resting()));
     gone.retire();
-    for (name, pulse) in [("shard 0", &moving), ("shard 1", &stuck), ("shard 2", &gone)] {
-        admin.watch(name, Arc::clone(pulse));
+    for (number, pulse) in [&moving, &stuck, &gone].into_iter().enumerate() {
+        watch.add(Part::Shard, Some(number), Arc::clone(pulse));
     }
-    assert_eq!(page(&admin, "/livez").0, 200);
-    let begun = Instant::now();
-    while stuck.silence().unwrap() <= SILENCE_MAX {
-        thread::park_timeout(HAND_OVER_INTERVAL / 4);
-        moving.beat();
-    }
+    watch.add(Part::Metrics, None, Arc::clone(&courier));
     let (status, text) = page(&admin, "/livez");
     assert_eq!((status, text.lines().count()), (503, 1), "{text}");
     assert!(text.starts_with("shard 1 has stood still for "), "{text}");
     assert_eq!(page(&admin, "/readyz").0, 200);
     stuck.beat();
-    assert_eq!(page(&admin, "/livez").0, 200, "{:?}", begun.elapsed());
+    assert_eq!(page(&admin, "/livez"), (200, "alive\n".into()));
+    courier.die();
+    let text = "alive\nthe otlp-metrics thread has died\n";
+    assert_eq!(
+        page(&admin, "/livez"),
+        (200, text.into()),
+        "players go on playing"
+    );
+    gone.die();
+    assert_eq!(
+        page(&admin, "/livez"),
+        (503, "shard 2 has died\nthe otlp-metrics thread has died\n".into())
+    );
+    gone.retire();
     admin.draining();
     assert_eq!(page(&admin, "/readyz"), (503, "draining\n".into()));
     assert_eq!(page(&admin, "/livez").0, 200);

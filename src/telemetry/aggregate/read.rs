@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use passage_shards::metrics::{Bound, Durations, ERROR_TYPES, RequestType, Totals, error_type};
+use passage_shards::metrics::{Bound, Cut, Durations, ERROR_TYPES, RequestType, Totals, error_type};
 
 use super::series::{Born, Sums};
 use super::{
@@ -11,6 +11,7 @@ use super::{
     Shard, Surroundings, TargetId, Value,
 };
 use crate::telemetry::instruments::{self as i, Instrument, label};
+use crate::watch::Part;
 
 /// The value of labels that would otherwise be a client's word.
 const OTHER: &str = "other";
@@ -158,6 +159,8 @@ impl Aggregate {
                 Value::Whole(shard.recent.queue_depth() as u64)
             }),
             self.read_shed(reading),
+            self.read_cut(reading),
+            counter(&i::SHARD_ACCEPT_FAILURES, |shard| shard.totals.accept_failures),
             counter(&i::SHARD_PANICS, |shard| shard.totals.panics),
             counter(&i::SHARD_TELEMETRY_DEFERRED, |shard| shard.totals.deferred),
         ]
@@ -203,6 +206,17 @@ impl Aggregate {
             })
         });
         Family::new(&i::SHARD_SHED, points)
+    }
+
+    fn read_cut(&self, reading: Reading) -> Family<'_> {
+        let points = self.shards.iter().flat_map(|(number, shard)| {
+            Cut::ALL.map(|cut| {
+                let count = self.shown(shard, reading, |shard| shard.totals.cut[cut as usize]);
+                let labels = vec![shard_label(*number), text(label::BOUND, cut.label())];
+                (labels, Value::Whole(count))
+            })
+        });
+        Family::new(&i::SHARD_CUT, points)
     }
 
     fn shown(&self, shard: &Born<Shard>, reading: Reading, of: impl Fn(&Shard) -> u64) -> u64 {
@@ -289,7 +303,11 @@ impl Aggregate {
                 signals.map(|(signal, loss)| (vec![text(label::SIGNAL, signal)], Value::Whole(of(loss))));
             Family::new(instrument, points.into_iter())
         };
+        let threads = Part::ALL.into_iter().zip(around.thread_failures);
+        let threads =
+            threads.map(|(part, count)| (vec![text(label::THREAD, part.label())], Value::Whole(count)));
         vec![
+            Family::new(&i::THREAD_FAILURES, threads),
             single(&i::UPTIME, Value::Seconds(around.uptime.as_secs_f64())),
             Family::new(&i::VERSION_INFO, std::iter::once(version)),
             losses(&i::TELEMETRY_DROPPED, |loss| loss.dropped),

@@ -46,8 +46,11 @@ passage_shard_loop_lag_seconds | gauge, double | 's' | shard
 passage_shard_turn_duration_seconds | cumulative histogram | 's' | shard
 passage_shard_queue_depth | gauge, int | '' | shard
 passage_shard_shed_total | monotonic cumulative sum, int | '' | bound shard
+passage_shard_cut_total | monotonic cumulative sum, int | '' | bound shard
+passage_shard_accept_failures_total | monotonic cumulative sum, int | '' | shard
 passage_shard_panics_total | monotonic cumulative sum, int | '' | shard
 passage_shard_telemetry_deferred_total | monotonic cumulative sum, int | '' | shard
+passage_thread_failures_total | monotonic cumulative sum, int | '' | thread
 passage_uptime_seconds | gauge, double | 's' |
 passage_version_info | gauge, int | '' | version
 passage_telemetry_dropped_total | monotonic cumulative sum, int | '' | signal

@@ -4,6 +4,7 @@
 //! not take them they wait in a bounded queue; what does not fit is dropped and counted.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
@@ -12,6 +13,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use passage_shards::pulse::Pulse;
 use prost::Message as _;
 use serde_json::Value;
 
@@ -74,6 +76,11 @@ impl Export {
             queue: queue.map_err(StartError::Thread)?,
             stop,
         })
+    }
+
+    /// The sign of life of the thread.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        self.queue.pulse()
     }
 
     /// Whether this thread posts lines. What is said on it, by the HTTP client for one, is not exported: each

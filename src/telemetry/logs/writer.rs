@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use passage_shards::pulse::Pulse;
 
 use super::export::Export;
 use super::repeats::Repeats;
@@ -34,6 +35,7 @@ pub(super) struct Queue {
     entries: Sender<Entry>,
     counts: Counts,
     repeats: Arc<Repeats>,
+    pulse: Arc<Pulse>,
 }
 
 #[derive(Debug)]
@@ -95,13 +97,16 @@ impl Queue {
         let (entries, waiting) = bounded(LINES_MAX);
         let (counts, repeats) = (Counts::default(), Arc::new(Repeats::new(Instant::now())));
         let (own_counts, own_repeats) = (counts.clone(), Arc::clone(&repeats));
+        let pulse = Arc::new(Pulse::resting());
+        let own_pulse = Arc::clone(&pulse);
         thread::Builder::new()
             .name(name.into())
-            .spawn(move || consume(waiting, own_counts, &own_repeats))?;
+            .spawn(move || own_pulse.over(|| consume(waiting, own_counts, &own_repeats)))?;
         Ok(Self {
             entries,
             counts,
             repeats,
+            pulse,
         })
     }
 
@@ -126,6 +131,11 @@ impl Queue {
             };
             writer.run();
         })
+    }
+
+    /// The sign of life of the thread.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// What the lines are counted by that repeat.

@@ -11,6 +11,7 @@ use sentry::{Client, ClientOptions, Envelope};
 use tracing::{info, warn};
 use ureq::Agent;
 use ureq::http::{HeaderMap, header};
+use zeroize::Zeroizing;
 
 use super::report::{Details, Kind, Report};
 use super::{Note, Quotas, Settings};
@@ -41,6 +42,8 @@ pub(super) struct Courier {
     agent: Agent,
     url: String,
     authorization: String,
+    /// The part of the DSN that is secret.
+    key: Zeroizing<String>,
     settings: Settings,
     /// Panics that wait for an addition, the oldest first. Their quota bounds them.
     held: Vec<(Instant, Report)>,
@@ -77,6 +80,7 @@ impl Courier {
             authorization: dsn
                 .to_auth(Some(concat!("passage/", env!("CARGO_PKG_VERSION"))))
                 .to_string(),
+            key: Zeroizing::new(dsn.public_key().to_owned()),
             settings,
             held: Vec::new(),
             not_before: Instant::now(),
@@ -199,7 +203,7 @@ impl Courier {
             }
             return true;
         }
-        let text = otlp::answer_text(headers, response.body_mut());
+        let text = otlp::answer_text(headers, response.body_mut(), &self.key);
         let hint = match status.as_u16() {
             400 | 401 | 403 | 404 => " (is sentry.address the DSN of the project?)",
             _ => "",

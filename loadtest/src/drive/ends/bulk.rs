@@ -1,7 +1,8 @@
 //! One end pours as fast as the relay takes it, the other one throws it away.
 //!
-//! Both cost little, so that the relay is what limits: large writes of one block, and reads that copy nothing.
-//! Now and then a piece is read and compared, so that bytes that are lost, added or swapped do not go unseen.
+//! Both cost little, so that the relay is what limits: large writes of one block, and reads that copy
+//! nothing. Now and then a piece is read and compared, so that bytes that are lost, added or swapped do not
+//! go unseen.
 
 use std::collections::VecDeque;
 use std::io;

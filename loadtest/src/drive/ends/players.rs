@@ -1,8 +1,8 @@
 //! Players: both ends of each relay send messages of their own accord, whether the other one answers or not.
 //!
 //! The messages of all ends come from one seeded schedule with a random end for each. So every end sends at
-//! random times, independently of all others. A message says when it was due, and its latency counts from then
-//! to its arrival at the other end.
+//! random times, independently of all others. A message says when it was due, and its latency counts from
+//! then to its arrival at the other end.
 
 use std::time::{Duration, Instant};
 

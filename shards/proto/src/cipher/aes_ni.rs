@@ -1,9 +1,9 @@
 //! AES-128-CFB8 with the AES instructions of x86-64 processors.
 //!
-//! A stream is a register of the last 16 encrypted bytes. The first byte of its encryption is the next byte of
-//! the key stream. To encrypt is therefore one block after the other; but who decrypts knows the registers of
-//! the next eight bytes as soon as they have come, and works on eight blocks at once. There are no tables and
-//! no branches here that depend on a secret.
+//! A stream is a register of the last 16 encrypted bytes. The first byte of its encryption is the next byte
+//! of the key stream. To encrypt is therefore one block after the other; but who decrypts knows the registers
+//! of the next eight bytes as soon as they have come, and works on eight blocks at once. There are no tables
+//! and no branches here that depend on a secret.
 #![expect(
     unsafe_code,
     reason = "instructions that not every processor has may only be used where they were found"

@@ -1,14 +1,18 @@
 //! What each recorded conversation comes to, word by word, and what must be true of it whatever the words.
 
+use std::sync::Arc;
+
+use passage_proto::cookie::CookieKeys;
 use passage_proto::fault::Fault;
 use passage_proto::packet::handshake::Handshake;
-use passage_proto::question::{AskError, Target};
+use passage_proto::question::{AskError, RoutePlan, Target};
 use passage_proto::session::Stage;
 use passage_proto::wire::split_frame;
 
+use crate::cookies::ANOTHER_SECRET;
 use crate::recordings::{self, Recording};
 use crate::transcript::Transcript;
-use crate::world::{End, Run, target};
+use crate::world::{End, Run, SECRET, World, target};
 
 #[test]
 fn reads_as_recorded() {
@@ -124,6 +128,31 @@ fn a_cookie_that_proves_nothing_leaves_the_claim_to_the_authenticator() {
 }
 
 #[test]
+fn a_cookie_of_the_previous_secret_is_believed_and_replaced_by_one_of_the_current() {
+    let mut world = World::transfer();
+    let Some(RoutePlan::Transfer(plan)) = &mut world.plan else {
+        panic!("a transfer")
+    };
+    plan.cookies = Some(Arc::new(CookieKeys::new(SECRET, Some(ANOTHER_SECRET)).unwrap()));
+    let recording = |recording: &&Recording| recording.name == "transfer_with_forged_cookie";
+    let script = &recordings::ALL.iter().find(recording).unwrap().script;
+    let transcript = Run::play(world, script);
+    assert_eq!(transcript.end, Some(End::Transferred));
+    let text = transcript.text();
+    assert!(
+        text.contains("should_authenticate: false") && !text.contains("asks who is"),
+        "{text}"
+    );
+    // The transcript knows the current secret only.
+    let new = transcript
+        .lines
+        .iter()
+        .find(|line| line.starts_with("sends passage:authentication"));
+    let new = new.unwrap();
+    assert!(new.contains("Ok(AuthCookie") && new.contains("Alice"), "{new}");
+}
+
+#[test]
 fn the_visit_and_what_others_keep_in_cookies_survive_a_transfer() {
     let transcript = play("transfer_with_cookies");
     let line = |start: &str| {
@@ -206,7 +235,7 @@ fn a_relay_replays_what_the_client_sent() {
 #[test]
 fn a_hand_over_can_be_turned_to_another_target() {
     let other = |host: &str| {
-        std::sync::Arc::new(Target {
+        Arc::new(Target {
             identifier: "lobby-2".to_owned(),
             host: host.to_owned(),
             ..(*target()).clone()

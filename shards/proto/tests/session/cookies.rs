@@ -12,9 +12,12 @@ pub(crate) fn alices_cookie() -> Vec<u8> {
     cookie_of(BIRTH - 60, setup().peer)
 }
 
-/// A cookie for Alice that somebody else signed.
+/// The secret of somebody else, or of former times.
+pub(crate) const ANOTHER_SECRET: &[u8] = b"another secret of enough bytes";
+
+/// A cookie for Alice that was signed with [`ANOTHER_SECRET`].
 pub(crate) fn forged_cookie() -> Vec<u8> {
-    let keys = CookieKeys::new(b"another secret of enough bytes", None).unwrap();
+    let keys = CookieKeys::new(ANOTHER_SECRET, None).unwrap();
     cookie(BIRTH, setup().peer).sign(&keys).unwrap()
 }
 

@@ -1,0 +1,237 @@
+//! Every bound that a peer can reach is hit here, and counted under its own name.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{Shutdown, SockaddrIn, getpeername, getsockname, shutdown};
+
+use super::client::{
+    Client, LOGIN, MODERN, STATUS, Server, handshake, login_start, ping, status_request, var_int,
+};
+use super::world::{Counts, HOST, Plan, World, relay_route, route, target};
+use passage_shards::metrics::{Bound, Cut};
+use passage_shards::pool::{ProxyProtocol, Untrusted};
+use passage_shards::pulse::Sign;
+
+/// Long enough for a connection that is well, short enough for a test.
+const SOON: Duration = Duration::from_millis(300);
+
+/// Nothing was cut but this, once.
+#[track_caller]
+fn assert_cut(counts: &Counts, cut: Cut) {
+    let expected = Cut::ALL.map(|one| u64::from(one == cut));
+    assert_eq!(counts.cut, expected, "{cut:?}: {counts:?}");
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_counted() {
+    let world = Plan::new(vec![route("*", &[])])
+        .with(|plan| plan.limits.handshake = SOON)
+        .start();
+    assert!(Client::connect(world.address).closed().is_empty());
+    assert_cut(&world.end(), Cut::Handshake);
+}
+
+#[test]
+fn a_proxy_header_that_does_not_come_is_a_handshake_that_does_not() {
+    let world = Plan::new(vec![route("*", &[])])
+        .with(|plan| {
+            plan.limits.handshake = SOON;
+            plan.proxy_protocol = Some(ProxyProtocol {
+                allow_v1: true,
+                allow_v2: true,
+                trusted: vec!["127.0.0.1/32".parse().unwrap()],
+                untrusted: Untrusted::Reject,
+            });
+        })
+        .start();
+    let mut client = Client::connect(world.address);
+    client.send(b"PROXY TCP4 192.0.");
+    assert!(client.closed().is_empty());
+    assert_cut(&world.end(), Cut::Handshake);
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_counted() {
+    let world = Plan::new(vec![route("*", &[])])
+        .with(|plan| plan.limits.step = SOON)
+        .start();
+    let mut client = Client::connect(world.address);
+    client.send(&handshake(MODERN, HOST, LOGIN));
+    client.closed();
+    assert_cut(&world.end(), Cut::Step);
+}
+
+#[test]
+fn a_conversation_that_takes_too_long_is_counted() {
+    let world = Plan::new(vec![route("*", &[])])
+        .with(|plan| {
+            plan.timeout = SOON;
+            plan.limits.handshake = SOON;
+        })
+        .start();
+    let mut client = Client::connect(world.address);
+    client.send(&handshake(MODERN, HOST, LOGIN));
+    client.closed();
+    assert_cut(&world.end(), Cut::Timeout);
+}
+
+#[test]
+fn a_packet_and_a_field_that_are_too_long_are_counted() {
+    let world = World::start(vec![route("*", &[])]);
+    let mut client = Client::connect(world.address);
+    // What is claimed is enough: nothing of it has to come.
+    client.send(&var_int(10_001));
+    client.closed();
+    assert_cut(&world.end(), Cut::PacketLength);
+
+    let world = World::start(vec![route("*", &[])]);
+    let mut client = Client::connect(world.address);
+    client.send(&handshake(MODERN, &"x".repeat(256), STATUS));
+    client.closed();
+    assert_cut(&world.end(), Cut::Protocol);
+}
+
+#[test]
+fn a_relay_that_is_silent_is_counted() {
+    let server = Server::start();
+    let targets = [target("hub", "127.0.0.1", server.port())];
+    let world = Plan::new(vec![relay_route("*", &targets)])
+        .with(|plan| plan.limits.relay_idle = SOON)
+        .start();
+    let mut client = Client::connect(world.address);
+    client.send(&[handshake(MODERN, HOST, LOGIN), login_start("Alice")].concat());
+    let _hub = server.accept();
+    client.closed();
+    assert_cut(&world.end(), Cut::RelayIdle);
+}
+
+#[test]
+fn a_target_that_swallows_packets_is_counted() {
+    // A listener whose queue is full answers nobody.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let full = TcpListener::from(full);
+    let address = full.local_addr().unwrap();
+    let _queue: Vec<_> = (0..4)
+        .map(|_| TcpStream::connect_timeout(&address, SOON))
+        .collect();
+    let world = Plan::new(vec![relay_route(
+        "*",
+        &[target("full", "127.0.0.1", address.port())],
+    )])
+    .with(|plan| plan.limits.dial = SOON)
+    .start();
+    let mut client = Client::connect(world.address);
+    client.send(&[handshake(MODERN, HOST, LOGIN), login_start("Alice")].concat());
+    client.closed();
+    assert_cut(&world.end(), Cut::Dial);
+}
+
+#[test]
+fn who_is_cut_at_the_end_of_a_drain_is_counted() {
+    let world = World::start(vec![route("*", &[])]);
+    let mut client = Client::connect(world.address);
+    client.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
+    client.expect(0);
+    let counts = world.end_within(SOON);
+    client.closed();
+    assert_cut(&counts, Cut::Drain);
+}
+
+#[test]
+fn connections_over_the_shards_bound_are_closed_unread_and_counted() {
+    let world = Plan::new(vec![route("*", &[])])
+        .with(|plan| {
+            plan.shards = NonZeroUsize::new(1);
+            plan.limits.connections_per_shard = 2;
+        })
+        .start();
+    let mut inside: Vec<_> = (0..2).map(|_| Client::connect(world.address)).collect();
+    for client in &mut inside {
+        client.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
+        client.expect(0);
+    }
+    for _ in 0..5 {
+        let mut outside = Client::connect(world.address);
+        let _refused = outside.stream.write_all(&status_request());
+        assert!(outside.closed().is_empty());
+    }
+    for client in &mut inside {
+        client.send(&ping(7));
+        assert_eq!(client.expect(1), 7_u64.to_be_bytes(), "who is in is served");
+    }
+    let counts = world.end();
+    assert_eq!(counts.shed_at(Bound::ConnectionsPerShard), 5, "{counts:?}");
+    assert_eq!(counts.failed, 5);
+}
+
+#[test]
+fn half_open_logins_over_the_bound_are_refused_and_pings_are_not() {
+    let targets = [target("hub", "hub.example.net", 25_565)];
+    let world = Plan::new(vec![route("*", &targets)])
+        .with(|plan| {
+            plan.shards = NonZeroUsize::new(1);
+            plan.limits.logins_per_shard = 2;
+        })
+        .start();
+    let half_open: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = Client::connect(world.address);
+            client.send(&[handshake(MODERN, HOST, LOGIN), login_start("Alice")].concat());
+            // Asked for its cookie, or let in: it is a login now.
+            client.packet();
+            client
+        })
+        .collect();
+    let mut late = Client::connect(world.address);
+    late.send(&[handshake(MODERN, HOST, LOGIN), login_start("Bob")].concat());
+    let said = String::from_utf8(late.closed()).unwrap();
+    assert!(said.contains("disconnect_overloaded"), "{said}");
+    let mut pinging = Client::connect(world.address);
+    pinging.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
+    pinging.expect(0);
+    drop((half_open, pinging));
+    let counts = world.end();
+    assert_eq!(counts.shed_at(Bound::Logins), 1, "{counts:?}");
+}
+
+/// Makes every listener at this address useless, as no kernel does of itself.
+fn break_listeners(address: SocketAddr) -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap().map_while(Result::ok);
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_listener = |number: &RawFd| {
+        let name = getsockname::<SockaddrIn>(*number).map(SocketAddrV4::from);
+        // Accepted sockets have the same name, but a peer besides.
+        name.is_ok_and(|name| SocketAddr::V4(name) == address) && getpeername::<SockaddrIn>(*number).is_err()
+    };
+    let listeners: Vec<RawFd> = numbers.filter(is_listener).collect();
+    for listener in &listeners {
+        shutdown(*listener, Shutdown::Both).unwrap();
+    }
+    listeners.len()
+}
+
+#[test]
+fn a_shard_whose_listener_is_broken_ends_and_says_so() {
+    let world = World::start(vec![route("*", &[])]);
+    assert_eq!(break_listeners(world.address), 2, "one of each shard");
+    for _ in 0..2 {
+        let exit = world
+            .shards
+            .exits()
+            .recv_timeout(Duration::from_secs(20))
+            .unwrap();
+        let reason = exit.end.unwrap_err();
+        assert!(reason.starts_with("a listener failed: "), "{reason}");
+    }
+    let patience = Instant::now() + Duration::from_secs(20);
+    while world.shards.pulses().any(|pulse| pulse.sign() != Sign::Dead) {
+        assert!(Instant::now() < patience, "a dead shard has a pulse");
+    }
+    world.end();
+}
