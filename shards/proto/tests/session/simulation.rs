@@ -153,6 +153,10 @@ impl Stage {
             }
         }
         self.settle(choices);
+        // Some phases are so short that nobody would leave in them by chance.
+        if choices.once_in(if self.model.is_brief() { 4 } else { 60 }) {
+            self.visitor.leaves = Some(self.elapsed + Duration::from_millis(choices.below(200)));
+        }
         self.lag = match choices.below(8) {
             0..=4 => Duration::ZERO,
             5 | 6 => Duration::from_millis(choices.below(30)),

@@ -188,6 +188,11 @@ impl Model {
         matches!(self.at, At::Decryption { right: true, .. })
     }
 
+    /// Whether the conversation will not stay where it is for long.
+    pub(crate) fn is_brief(&self) -> bool {
+        matches!(self.at, At::Parting | At::Farewell(_))
+    }
+
     pub(crate) fn receive(&mut self, packets: impl IntoIterator<Item = Packet>, now: Time) {
         self.now = now;
         if !self.is_over() {
