@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use passage_shards::engine::FILES_BESIDE;
 use passage_shards::pool::{self, ShardExit, Shards};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -330,11 +331,8 @@ fn raise_file_limit(config: &Config) {
         || thread::available_parallelism().map_or(1, usize::from),
         usize::from,
     );
-    let wanted = config
-        .bounds
-        .shard
-        .connections_per_shard
-        .saturating_mul(2 * shards) as u64;
+    let sockets = config.bounds.shard.connections_per_shard.saturating_mul(2);
+    let wanted = sockets.saturating_add(FILES_BESIDE).saturating_mul(shards) as u64;
     if limit < wanted {
         tracing::warn!(
             "at most {limit} files may be open, but limits.connections_per_shard on {shards} shards can \

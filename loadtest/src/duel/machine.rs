@@ -10,7 +10,8 @@ pub(super) fn describe() -> Value {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     json!({
         "cpu": model(&cpuinfo),
-        "cores": std::thread::available_parallelism().ok(),
+        // Not how many this thread may use: it is pinned.
+        "cores": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": kernel.as_deref().map(str::trim),
     })
 }

@@ -3,7 +3,8 @@
 //!
 //! The ring has an operation for that too, but hands it to a worker thread of the kernel. The system calls
 //! here never wait: neither for the pipe (`NONBLOCK`) nor for the sockets, which their relay has made
-//! non-blocking. (The ring's own operations on sockets do not look at that.)
+//! non-blocking. (The ring's own operations on sockets do not look at that.) Splicing into a socket whose
+//! peer is gone raises SIGPIPE, which Rust's runtime ignores from the start; the error is what counts.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
