@@ -40,13 +40,18 @@ impl Crowd {
         let hash = self.seed.hash_one(self.prefixes.of(client));
         let mask = u64::try_from(ROW - 1).unwrap_or(0);
         let place = Place([hash & mask, (hash >> 32) & mask].map(|slot| u32::try_from(slot).unwrap_or(0)));
-        let before = self
-            .counters(&place)
-            .map(|counter| counter.fetch_add(1, Ordering::AcqRel));
-        if before
+        let counters = self.counters(&place);
+        for counter in counters {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+        // Looked at only now that this connection is in both: of those who come at once, the last one to look
+        // sees all of them in both, whatever the order in which they got there. (What a counter said *before*
+        // it was raised would let two in by one counter each.) Some may be refused that could have stayed.
+        let connections = counters.map(|counter| counter.load(Ordering::SeqCst));
+        if connections
             .into_iter()
             .min()
-            .is_some_and(|connections| connections < self.cap)
+            .is_some_and(|least| least <= self.cap)
         {
             return Some(place);
         }
@@ -56,7 +61,7 @@ impl Crowd {
 
     pub(super) fn leave(&self, place: Place) {
         for counter in self.counters(&place) {
-            counter.fetch_sub(1, Ordering::AcqRel);
+            counter.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
