@@ -73,12 +73,12 @@ impl Buffers {
     /// Takes the buffer `id` that a completion named, with `len` received bytes in it. The caller vouches
     /// that it was named once since it was last given back, which is what the kernel guarantees.
     pub(super) fn lease(&mut self, kind: Kind, id: u16, len: usize) -> Lease {
-        self.stock(kind).lease(id, len)
+        self.stock_mut(kind).lease(id, len)
     }
 
     /// Gives a buffer to the kernel again.
     pub(super) fn give_back(&mut self, lease: Lease) {
-        self.stock(lease.kind).give_back(lease);
+        self.stock_mut(lease.kind).give_back(lease);
     }
 
     /// Common buffers that are leased now.
@@ -88,10 +88,7 @@ impl Buffers {
 
     /// Buffers of a kind that the kernel may fill now.
     pub(super) fn offered(&self, kind: Kind) -> u16 {
-        match kind {
-            Kind::Common => self.common.offered,
-            Kind::Large => self.large.offered,
-        }
+        self.stock(kind).offered
     }
 
     /// A receive found no common buffer: from now on twice as many are offered.
@@ -103,16 +100,13 @@ impl Buffers {
 
     /// Whether so many of a kind are leased that nobody should hold one for longer than a turn.
     pub(super) fn are_scarce(&self, kind: Kind) -> bool {
-        let stock = match kind {
-            Kind::Common => &self.common,
-            Kind::Large => &self.large,
-        };
+        let stock = self.stock(kind);
         stock.leased > stock.count / 2
     }
 
-    /// Whether these bytes filled their buffer: there may be more.
-    pub(super) fn is_full(&self, lease: &Lease) -> bool {
-        lease.len >= self.common.bytes
+    /// Whether so many bytes at once fill a common buffer: there may be more.
+    pub(super) fn is_full(&self, bytes: usize) -> bool {
+        bytes >= self.common.bytes as usize
     }
 
     /// Where the rings of descriptors lie, and how long they are, for a simulated kernel.
@@ -132,11 +126,6 @@ impl Buffers {
         self.common.leased + self.large.leased
     }
 
-    /// Size of a common buffer.
-    pub(super) fn common_bytes(&self) -> usize {
-        self.common.bytes as usize
-    }
-
     /// Leaves the memory to the kernel for good: it may still use it.
     pub(super) fn leak(&mut self) {
         for stock in [&mut self.common, &mut self.large] {
@@ -145,7 +134,14 @@ impl Buffers {
         }
     }
 
-    fn stock(&mut self, kind: Kind) -> &mut Stock {
+    fn stock(&self, kind: Kind) -> &Stock {
+        match kind {
+            Kind::Common => &self.common,
+            Kind::Large => &self.large,
+        }
+    }
+
+    fn stock_mut(&mut self, kind: Kind) -> &mut Stock {
         match kind {
             Kind::Common => &mut self.common,
             Kind::Large => &mut self.large,

@@ -30,10 +30,8 @@ pub(super) struct Pipes {
     empty: Vec<Pipe>,
     /// How many there are.
     open: u16,
-    /// How many there may be.
+    /// How many there may be; 0 once the kernel has refused to splice.
     max: u16,
-    /// There is none and will be none.
-    gone: bool,
     /// Pipes that have been empty ever since the last look.
     spare: usize,
 }
@@ -44,7 +42,6 @@ impl Pipes {
             empty: Vec::new(),
             open: 0,
             max,
-            gone: max == 0,
             spare: 0,
         }
     }
@@ -64,7 +61,7 @@ impl Pipes {
     /// Takes a pipe back. One that is not empty is closed, and another may be made.
     pub(super) fn put(&mut self, pipe: Pipe) {
         match pipe.held {
-            0 if !self.gone => self.empty.push(pipe),
+            0 if !self.are_gone() => self.empty.push(pipe),
             _ => self.open -= 1,
         }
     }
@@ -84,14 +81,13 @@ impl Pipes {
 
     /// Whether there is none and will be none.
     pub(super) fn are_gone(&self) -> bool {
-        self.gone
+        self.max == 0
     }
 
     /// The kernel cannot splice these sockets: no more pipes.
     pub(super) fn give_up(&mut self) {
         self.spare = self.empty.len();
         self.close_spare();
-        self.gone = true;
         self.max = 0;
     }
 }

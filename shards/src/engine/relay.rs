@@ -158,7 +158,7 @@ impl Core {
         };
         relay.moved = self.tick;
         let way = &mut relay.ways[sink as usize];
-        let turned_bulk = way.judge(self.buffers.is_full(&lease)) && way.bulk;
+        let turned_bulk = way.judge(self.buffers.is_full(lease.len())) && way.bulk;
         self.spilled += way.queue(lease, &mut self.buffers);
         if self.spilled > self.spilled_max {
             self.relieve();

@@ -132,7 +132,7 @@ impl Core {
         way.waiting = (way.waiting + moved.read).saturating_sub(moved.written);
         if moved.read > 0 {
             self.stats.bulk_receives += 1;
-            way.judge(moved.read >= self.buffers.common_bytes());
+            way.judge(self.buffers.is_full(moved.read));
         }
         if moved.written > 0 {
             way.taken += moved.written as u64;
