@@ -1,6 +1,6 @@
 # What the scripts beside this one share; they source it. Set in the environment, with these defaults:
 #
-#     ROUNDS=5        rounds of each duel, Passage and the peer in turn; medians of them are what counts
+#     ROUNDS=7        rounds of each duel, Passage and the peer in turn; medians of them are what counts
 #     DURATION=1      seconds of measured load of each turn
 #     RESULTS=target/peers    where each script leaves a JSON file
 #     LOADTEST=target/release/passage-loadtest    the load generator
@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-: "${ROUNDS:=5}" "${DURATION:=1}" "${RESULTS:=target/peers}" "${LOADTEST:=target/release/passage-loadtest}"
+: "${ROUNDS:=7}" "${DURATION:=1}" "${RESULTS:=target/peers}" "${LOADTEST:=target/release/passage-loadtest}"
 
 # Workloads by what they are about. The scripts pass on those that make sense for their peer.
 bulk=(bulk-1 bulk-4 bulk-16 bulk-up-1)

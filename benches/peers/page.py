@@ -170,7 +170,8 @@ def machine_lines(results: Results) -> str:
         return "Not measured yet."
     return (
         f"{machine.get('cpu') or 'unknown processor'}, {machine.get('cores')} cores, "
-        f"Linux {machine.get('kernel')}; "
+        f"Linux {machine.get('kernel')}, "
+        f"{machine.get('congestion_control') or 'unknown'} congestion control; "
         f"Passage {document['version']}; {document['rounds']} rounds of {document['duration_seconds']:g} s."
     )
 
