@@ -1,6 +1,7 @@
 //! Adapters that ask the network: what a route's tables name and no shard can answer by itself.
 
 pub mod agones;
+pub mod answers;
 pub mod call;
 pub mod dns;
 pub mod grpc;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, select, unbounded};
-use passage_shards::engine::FILES_BESIDE;
+use crossbeam_channel::{Receiver, bounded, never, select, unbounded};
+use passage_shards::limits::{files_wanted, within_files};
 use passage_shards::pool::{self, ShardExit, Shards};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -110,10 +110,11 @@ fn run_logged(
 ) -> Result<(), Failure> {
     // Signals are caught before anything listens, so that one that comes during the start drains as well.
     let signals = catch_signals()?;
-    let config = &loaded.config;
+    let mut config = loaded.config.clone();
     announce::warnings(loaded);
     announce::untrusted(&trust);
-    raise_file_limit(config);
+    keep_within_files(&mut config);
+    let config = &config;
     let plan = Plan::new(config, trust)?;
     let running = Running::start(config, plan, recorder, watch)?;
     let _watchdog = watch::start(watch).map_err(Failure::Threads)?;
@@ -245,12 +246,16 @@ impl Running {
     }
 }
 
-/// Waits for a signal, or for the death of the control thread or of a shard. Nobody can take over from these:
-/// logins would be refused, or the share of the connections that the kernel gives to the shard would be lost.
+/// Waits for a signal, or for the death of the control thread, of a shard or of the thread that hears
+/// signals. Nobody can take over from these: logins would be refused, the share of the connections that the
+/// kernel gives to the shard would be lost, or the process could only be killed, with all who are in it.
 /// A process that ends with an error is started anew by whatever runs it; one that lives on half dead is not.
 fn end_of(signals: &Receiver<i32>, control: &Receiver<Ended>, shards: &Receiver<ShardExit>) -> Cause {
     select! {
-        recv(signals) -> signal => Cause::Signal(signal.unwrap_or(SIGTERM)),
+        recv(signals) -> signal => match signal {
+            Ok(signal) => Cause::Signal(signal),
+            Err(_) => Cause::Death(Failure::SignalsDied),
+        },
         recv(control) -> _ => Cause::Death(Failure::ControlDied),
         recv(shards) -> exit => Cause::Death(Failure::ShardDied(match exit {
             Ok(exit) => match exit.end {
@@ -285,14 +290,19 @@ fn interruptible<T: Send + 'static>(
         tracing::warn!("no thread for the {step}: it is cut short");
         return None;
     }
+    let none = never();
+    let mut signals = signals;
     loop {
         select! {
             recv(result) -> result => return result.ok(),
-            recv(signals) -> _ => {
-                if begin.elapsed() >= ONE_SIGNAL {
+            recv(signals) -> signal => match signal {
+                Ok(_) if begin.elapsed() >= ONE_SIGNAL => {
                     tracing::warn!("a second signal: the {step} is cut short");
                     return None;
                 }
+                Ok(_) => {}
+                // Whoever hears signals has died: there will be none.
+                Err(_) => signals = &none,
             }
         }
     }
@@ -315,9 +325,10 @@ fn catch_signals() -> Result<Receiver<i32>, Failure> {
     Ok(messages)
 }
 
-/// Every relay takes two file descriptors: takes as many as the system gives, and says so if they are too
-/// few.
-fn raise_file_limit(config: &Config) {
+/// Every connection takes two file descriptors, and every pipe: takes as many as the system gives. If they
+/// are too few, says so and lets shards have what fits, so that what an attacker opens is shed by the bound
+/// of connections, which leaves room for players, and not by accepts that fail.
+fn keep_within_files(config: &mut Config) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return;
@@ -331,15 +342,23 @@ fn raise_file_limit(config: &Config) {
         || thread::available_parallelism().map_or(1, usize::from),
         usize::from,
     );
-    let sockets = config.bounds.shard.connections_per_shard.saturating_mul(2);
-    let wanted = sockets.saturating_add(FILES_BESIDE).saturating_mul(shards) as u64;
-    if limit < wanted {
+    let (wanted, listeners) = (config.bounds.shard, config.addresses.len());
+    let files = usize::try_from(limit).unwrap_or(usize::MAX);
+    let fits = within_files(wanted, shards, listeners, files);
+    let needed = files_wanted(&wanted, shards, listeners);
+    if files < needed {
         tracing::warn!(
-            "at most {limit} files may be open, but limits.connections_per_shard on {shards} shards can \
-             need {wanted}; raise the limit (ulimit -n, LimitNOFILE= in a systemd unit) or lower \
-             limits.connections_per_shard"
+            "at most {limit} files may be open, but limits.connections_per_shard = {} and \
+             limits.relay_pipes_per_shard = {} on {shards} shards can need {needed}: each shard takes {} \
+             connections and {} pipes; raise the limit (ulimit -n, LimitNOFILE= in a systemd unit) or \
+             lower the two keys",
+            wanted.connections_per_shard,
+            wanted.relay_pipes_per_shard,
+            fits.connections_per_shard,
+            fits.relay_pipes_per_shard,
         );
     }
+    config.bounds.shard = fits;
 }
 
 #[cfg(test)]

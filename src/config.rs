@@ -14,6 +14,8 @@ mod value;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -50,6 +52,10 @@ const AUTH_SECRET_PREVIOUS_FILE: &str = "AUTH_SECRET_PREVIOUS_FILE";
 /// Replaces `PASSAGE` at the start of all other variables.
 const ENV_PREFIX: &str = "ENV_PREFIX";
 const ENV_PREFIX_DEFAULT: &str = "PASSAGE";
+/// Longest configuration file, in bytes: room for as many routes as there may be.
+const FILE_BYTES_MAX: u64 = 128 << 20;
+/// Longest secret file, in bytes.
+const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// A configuration and what is to be said about it.
 #[derive(Clone, Debug)]
@@ -166,42 +172,53 @@ fn reporting_of(environment: Environment) -> (Sentry, Tls) {
 /// The text of the named file, or of the first that there is, or the built-in one.
 fn read_file(named: Option<PathBuf>, directory: &Path) -> Result<(Source, Zeroizing<String>), Problems> {
     if let Some(path) = named {
-        let text = read_text(
-            &directory.join(&path),
-            "",
-            "a configuration file that this user may read",
-        )?;
+        let text = read_configuration(&directory.join(&path))?;
         return Ok((Source::File(path), text));
     }
     for candidate in SEARCHED.map(PathBuf::from) {
         let path = directory.join(&candidate);
         if path.exists() {
-            let text = read_text(&path, "", "a configuration file that this user may read")?;
+            let text = read_configuration(&path)?;
             return Ok((Source::File(candidate), text));
         }
     }
     Ok((Source::BuiltIn, BUILT_IN.to_owned().into()))
 }
 
+fn read_configuration(path: &Path) -> Result<Zeroizing<String>, Problems> {
+    let allowed = "a configuration file that this user may read, of at most 128 MiB";
+    read_text(path, "", allowed, FILE_BYTES_MAX)
+}
+
 fn read_secret(key: &str, variable: &str, path: &Path) -> Result<Secret, Problems> {
-    let allowed = format!("a secret file ({variable}) that this user may read");
-    let text = read_text(path, key, &allowed)?;
+    let allowed = format!("a secret file ({variable}) that this user may read, of at most 64 KiB");
+    let text = read_text(path, key, &allowed, SECRET_FILE_BYTES_MAX)?;
     typed::secret_from_file(key, &text, Place::file(path))
 }
 
 /// There may be secrets in it, so that it is wiped when dropped.
-fn read_text(path: &Path, key: &str, allowed: &str) -> Result<Zeroizing<String>, Problems> {
-    std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(|error| {
-            Problems::from(Problem {
-                place: Place::file(path),
-                key: key.into(),
-                found: error.to_string(),
-                allowed: allowed.into(),
-                hint: None,
-            })
+fn read_text(path: &Path, key: &str, allowed: &str, bytes_max: u64) -> Result<Zeroizing<String>, Problems> {
+    let wrong = |found: String| {
+        Problems::from(Problem {
+            place: Place::file(path),
+            key: key.into(),
+            found,
+            allowed: allowed.into(),
+            hint: None,
         })
+    };
+    let mut text = Zeroizing::new(String::new());
+    let read = File::open(path).and_then(|file| {
+        // At once, because a text that grows leaves copies behind that nobody wipes.
+        let bytes = file.metadata()?.len().min(bytes_max) + 1;
+        text.reserve_exact(usize::try_from(bytes).unwrap_or_default());
+        file.take(bytes_max + 1).read_to_string(&mut text)
+    });
+    read.map_err(|error| wrong(error.to_string()))?;
+    if text.len() as u64 > bytes_max {
+        return Err(wrong(format!("more than {bytes_max} bytes")));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -280,10 +280,16 @@ fn modules_have_telling_names() {
 fn crate_edges_point_one_way() {
     // Crate, and what its manifest may not name. `passage` → `passage-shards` → `passage-proto`.
     let engine = ["glommio", "io-uring"];
-    let edges: [(&str, &[&str]); 4] = [
+    let edges: [(&str, &[&str]); 5] = [
         (
             "Cargo.toml",
-            &[engine[0], engine[1], "aws-lc-sys", "passage-loadtest"],
+            &[
+                engine[0],
+                engine[1],
+                "aws-lc-sys",
+                "passage-loadtest",
+                "passage-fuzz",
+            ],
         ),
         (
             "shards/Cargo.toml",
@@ -302,6 +308,7 @@ fn crate_edges_point_one_way() {
             &["passage", "passage-shards", "passage-loadtest"],
         ),
         ("loadtest/Cargo.toml", &["passage", engine[0]]),
+        ("fuzz/Cargo.toml", &["passage-shards", engine[0]]),
     ];
     let mut findings = Vec::new();
     for (path, forbidden) in edges {

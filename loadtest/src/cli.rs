@@ -255,6 +255,7 @@ impl LoadArgs {
             cpus: self.pin.clone(),
             failures_max: self.max_errors,
             pid: self.pid,
+            awake: false,
             beside: None,
         }
     }

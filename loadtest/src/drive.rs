@@ -34,6 +34,10 @@ pub(crate) struct Share {
     pub(crate) sources: u32,
     pub(crate) seed: u64,
     pub(crate) thread: u64,
+    /// Never sleeps while there is load.
+    pub(crate) awake: bool,
+    /// Lets others go first after each step.
+    pub(crate) makes_way: bool,
 }
 
 /// What a whole run is doing. Only goes up.

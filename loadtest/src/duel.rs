@@ -140,6 +140,12 @@ pub(crate) fn run(args: &DuelArgs) -> io::Result<Verdicts> {
     };
     let cpus = Cpus::choose(args.server_cpu, args.load_cpu, usize::from(args.shards))?;
     say(&format!("passage {} on {cpus}", passage.display()));
+    if let Some(paced) = machine::congestion_control().filter(|name| name.starts_with("bbr")) {
+        say(&format!(
+            "net.ipv4.tcp_congestion_control is {paced}, which paces all that is sent: figures are those of \
+             its timers, and not to be compared with those of cubic"
+        ));
+    }
     if let Some(cpu) = cpus.load {
         pin::pin_thread(cpu)?;
     }
@@ -281,6 +287,7 @@ impl Ground<'_> {
             cpus: self.cpus.load.into_iter().collect(),
             failures_max: self.args.max_errors,
             pid: server.as_ref().map(Process::pid),
+            awake: self.cpus.load_is_alone() && plan.work.needs_nobody(),
             beside: plan.beside.filter(|_| contestant != Contestant::Undisturbed),
         };
         let outcome = measure(&plan.work, &settings, &mut Bar::new(title));

@@ -70,6 +70,15 @@ pub enum Work {
 }
 
 impl Work {
+    /// Whether no double takes part in it: the load is both client and target.
+    #[must_use]
+    pub fn needs_nobody(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. } | Self::Bulk { .. } | Self::Players { .. }
+        )
+    }
+
     /// One word for tables.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -20,7 +20,7 @@ use crate::server::{self, KernelMemory, Memory, Reading, Usage};
 use crate::tally::Tally;
 
 /// Memory of the server is read this often while load runs.
-const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 /// File descriptors that are not for load: standard streams, epoll, timers, `/proc`.
 const FILES_RESERVED: usize = 128;
 
@@ -53,6 +53,9 @@ pub struct Settings {
     pub failures_max: u64,
     /// The process to measure, with all that it started.
     pub pid: Option<u32>,
+    /// The load does not sleep between what is due, nor until something comes: waking it up costs the server
+    /// time that a network would not. The load needs its CPU for itself then, without doubles or other work.
+    pub awake: bool,
     /// Other work at the same time on the same server.
     pub beside: Option<Beside>,
 }
@@ -124,7 +127,7 @@ impl Watcher for Blind {
 /// single connections are not errors: they are counted in the tally.
 pub fn measure(work: &Work, settings: &Settings, watcher: &mut dyn Watcher) -> io::Result<Outcome> {
     let signals = Arc::new(Signals::default());
-    let mut workers = spawn_workers(work, settings, &signals)?;
+    let mut workers = spawn_workers(work, settings, &signals, false)?;
     if let Some(beside) = &settings.beside {
         workers.push(spawn_beside(beside, settings, &signals)?);
     }
@@ -178,22 +181,24 @@ fn spawn_workers(
     work: &Work,
     settings: &Settings,
     signals: &Arc<Signals>,
+    makes_way: bool,
 ) -> io::Result<Vec<JoinHandle<io::Result<Tally>>>> {
     let in_flight_max =
         pin::raise_file_limit().saturating_sub(FILES_RESERVED).max(1) / settings.threads.max(1);
     (0..settings.threads)
         .map(|thread| {
-            let share = share(settings, thread, in_flight_max);
+            let share = Share {
+                makes_way,
+                ..share(settings, thread, in_flight_max)
+            };
             let (work, signals) = (work.clone(), Arc::clone(signals));
             let cpu = settings.cpus.get(thread % settings.cpus.len().max(1)).copied();
-            std::thread::Builder::new()
-                .name(format!("load-{thread}"))
-                .spawn(move || {
-                    if let Some(cpu) = cpu {
-                        pin::pin_thread(cpu)?;
-                    }
-                    drive(work, share, &signals)
-                })
+            let name = format!("load-{thread}");
+            let work = move || drive(work, share, &signals);
+            if makes_way {
+                return pin::spawn_behind(&name, cpu, work);
+            }
+            pin::spawn(&name, cpu, work)
         })
         .collect()
 }
@@ -211,10 +216,12 @@ fn spawn_beside(
         // Other names, payloads and addresses than those of the measured work.
         seed: settings.seed ^ (1 << 48),
         cpus: settings.cpus.iter().take(1).copied().collect(),
+        awake: false,
         beside: None,
         ..settings.clone()
     };
-    let worker = spawn_workers(&beside.work, &settings, signals)?.pop();
+    // Whoever is measured shares the CPU with it.
+    let worker = spawn_workers(&beside.work, &settings, signals, true)?.pop();
     worker.ok_or_else(|| io::Error::other("one thread was asked for"))
 }
 
@@ -281,6 +288,8 @@ fn share(settings: &Settings, thread: usize, in_flight_max: usize) -> Share {
         sources: settings.sources,
         seed: settings.seed,
         thread: thread as u64,
+        awake: settings.awake,
+        makes_way: false,
     }
 }
 
@@ -306,9 +315,11 @@ impl Run<'_> {
         self.wait_for(watcher, |run| {
             run.signals.ready.load(Ordering::Acquire) >= run.workers.len()
         });
-        self.signals.advance(Phase::Warming);
-        let warm_at = Instant::now() + self.settings.warmup;
-        self.wait_for(watcher, |_| Instant::now() >= warm_at);
+        if !self.settings.warmup.is_zero() {
+            self.signals.advance(Phase::Warming);
+            let warm_at = Instant::now() + self.settings.warmup;
+            self.wait_for(watcher, |_| Instant::now() >= warm_at);
+        }
 
         let own_before = server::read_cpu(std::process::id())?;
         let mut before = self.read_server()?;

@@ -1,6 +1,7 @@
 //! Which CPUs a thread runs on, and how many files it may open.
 
 use std::io;
+use std::thread::JoinHandle;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -42,6 +43,41 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..CpuSet::count())
         .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
         .collect()
+}
+
+/// Added to the niceness of those who share a CPU with somebody who is measured.
+const NICENESS: i32 = 10;
+
+/// Starts a thread, on `cpu` if given.
+///
+/// # Errors
+/// If there is no thread to be had. What else fails, the thread says when it is joined.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    cpu: Option<usize>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<T>>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if let Some(cpu) = cpu {
+            pin_thread(cpu)?;
+        }
+        work()
+    })
+}
+
+/// As [`spawn`], but lets everybody else go first.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_behind<T: Send + 'static>(
+    name: &str,
+    cpu: Option<usize>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<T>>> {
+    spawn(name, cpu, move || {
+        rustix::process::nice(NICENESS)?;
+        work()
+    })
 }
 
 /// More files than any run here needs.

@@ -276,6 +276,7 @@ impl Bench<'_> {
             cpus: self.cpus.load.into_iter().collect(),
             failures_max: self.args.max_errors,
             pid: Some(server.pid()),
+            awake: false,
             beside: None,
         }
     }

@@ -17,7 +17,7 @@ pub struct Reading {
     /// The process and all its descendants.
     pub pids: Vec<u32>,
     /// User and system time of all their threads.
-    cpu: Duration,
+    pub cpu: Duration,
     /// Memory at that time.
     pub memory: Memory,
     /// Open file descriptors.
@@ -110,7 +110,7 @@ fn read_family(pid: u32) -> io::Result<Reading> {
     let (mut cpu, mut fds, mut threads) = (Duration::ZERO, 0, 0);
     for pid in &pids {
         threads += fs::read_dir(format!("/proc/{pid}/task"))?.count();
-        fds += fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+        fds += read_fds(*pid)?;
         cpu += read_cpu(*pid)?;
     }
     Ok(Reading {
@@ -180,6 +180,19 @@ fn parse_kernel_memory(meminfo: &str, sockstat: &str, smaps: &str) -> Option<Ker
         slab: number_after(meminfo, "Slab:", " ")? * 1024,
         buffers: pages * number_after(smaps, "KernelPageSize:", " ")? * 1024,
     })
+}
+
+/// Counts the open files of a process. Since Linux 6.2 the size of the directory is their number; to go
+/// through thousands of names takes milliseconds.
+///
+/// # Errors
+/// If the process is gone or another user's.
+pub fn read_fds(pid: u32) -> io::Result<usize> {
+    let directory = format!("/proc/{pid}/fd");
+    match fs::metadata(&directory)?.len() {
+        0 => Ok(fs::read_dir(&directory)?.count()),
+        count => usize::try_from(count).map_err(io::Error::other),
+    }
 }
 
 /// Reads the user and system time of process `pid`, threads that have ended included, from its CPU clock:

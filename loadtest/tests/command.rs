@@ -35,14 +35,15 @@ fn prints_json_with_all_settings() {
     let double = Double::start(status::Status::default(), None).expect("a double");
     let target = double.address().to_string();
     let pid = std::process::id().to_string();
+    // Enough for some ticks of the scheduler: a thread that does not sleep is charged for its time at ticks.
     let output = loadtest(&[
-        "status", "--target", &target, "--count", "50", "--warmup", "0", "--seed", "77", "--pid", &pid,
+        "status", "--target", &target, "--count", "3000", "--warmup", "0", "--seed", "77", "--pid", &pid,
         "--json", "-",
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
     let run = &document["runs"][0];
-    assert_eq!((&run["completed"], &run["failed"]), (&50.into(), &0.into()));
+    assert_eq!((&run["completed"], &run["failed"]), (&3000.into(), &0.into()));
     assert_eq!(run["settings"]["seed"], 77);
     assert_eq!(run["settings"]["target"], target);
     assert!(

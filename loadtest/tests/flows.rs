@@ -30,6 +30,7 @@ fn settings(target: SocketAddr) -> Settings {
         cpus: Vec::new(),
         failures_max: 0,
         pid: None,
+        awake: false,
         beside: None,
     }
 }

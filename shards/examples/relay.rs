@@ -61,7 +61,7 @@ async fn serve(listener: TcpListener, target: SocketAddr) -> Result<(), Box<dyn 
                 engine.stop();
             }
         })
-    });
+    })?;
     engine.run().await;
     failed.take().map_or(Ok(()), |error| Err(error.into()))
 }

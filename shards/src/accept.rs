@@ -1,6 +1,6 @@
 //! New connections: admitted or turned away at once, without waiting for anything.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use passage_proto::session::ProxyExpectation;
 
 use crate::admission::{Seat, Shed};
 use crate::connection;
-use crate::engine::{Accept, Listening};
+use crate::engine::{Accept, EngineError, Listening};
 use crate::limits::SOCKETS_PER_CONNECTION;
 use crate::metrics::Meter;
 use crate::outcome::{self, Outcome};
@@ -20,7 +20,11 @@ use crate::shard::{Gate, Shard, Throttle};
 const GIVEN_UP_PER_PAUSE: usize = 64;
 
 /// Accepts connections on every listener.
-pub(crate) fn listen(shard: &Rc<Shard>, listeners: Listeners) -> Vec<Listening> {
+///
+/// # Errors
+///
+/// [`EngineError::Full`] if the engine has no room for them; none of them listens then.
+pub(crate) fn listen(shard: &Rc<Shard>, listeners: Listeners) -> Result<Vec<Listening>, EngineError> {
     let listen = |listener| {
         let shard = Rc::clone(shard);
         let engine = shard.engine.clone();
@@ -74,12 +78,13 @@ fn is_out_of_files(error: &std::io::Error) -> bool {
 }
 
 fn take(shard: &Rc<Shard>, socket: OwnedFd) {
-    let stream = TcpStream::from(socket);
     // Fails if the client has reset the connection already: then there is nothing to serve.
-    let Ok(peer) = stream.peer_addr() else { return };
+    let Ok(peer) = shard.engine.peer_of(&socket) else {
+        return;
+    };
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     match admit(shard, peer) {
-        Ok((seat, proxy)) => connection::spawn(shard, shard.engine.adopt(stream.into()), peer, seat, proxy),
+        Ok((seat, proxy)) => connection::spawn(shard, shard.engine.adopt(socket), peer, seat, proxy),
         Err(outcome) => outcome::turn_away(shard, peer.ip(), outcome),
     }
 }

@@ -14,6 +14,7 @@ use std::time::Instant;
 use crate::admission::crowd::{Crowd, Place};
 pub(crate) use crate::admission::laggards::{Laggard, Laggards};
 use crate::limiter::{Limiter, Prefixes, Verdict};
+use crate::metrics::{Bound, Reason};
 use crate::pool::{Blueprint, Limits};
 
 mod crowd;
@@ -178,6 +179,33 @@ impl Shed {
             Self::LimiterFull => "limiter_full",
         }
     }
+
+    /// Whether the rate limiter said it.
+    #[must_use]
+    pub fn is_rate_limit(self) -> bool {
+        matches!(self, Self::RateLimited | Self::LimiterFull)
+    }
+
+    /// The bound whose count grows; `None` for the rate limit, which has a metric of its own.
+    pub(crate) fn bound(self) -> Option<Bound> {
+        match self {
+            Self::ShardFull => Some(Bound::ConnectionsPerShard),
+            Self::LoginsFull => Some(Bound::Logins),
+            Self::PrefixFull => Some(Bound::ConnectionsPerPrefix),
+            Self::LimiterFull => Some(Bound::LimiterTable),
+            Self::RateLimited => None,
+        }
+    }
+
+    /// Why the connection counts as failed; `None` for what the rate limiter said.
+    pub(crate) fn reason(self) -> Option<Reason> {
+        match self {
+            Self::ShardFull => Some(Reason::ShardFull),
+            Self::LoginsFull => Some(Reason::LoginsFull),
+            Self::PrefixFull => Some(Reason::PrefixFull),
+            Self::RateLimited | Self::LimiterFull => None,
+        }
+    }
 }
 
 impl fmt::Display for Shed {
@@ -192,6 +220,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::metrics::{ConnectionLabels, FailureStage, Options, Outlet};
+    use crate::outcome::{Outcome, count_end};
     use crate::pool::RateLimit;
 
     fn door(connections: usize, logins: usize, gatehouse: Gatehouse) -> Rc<Admission> {
@@ -264,6 +294,56 @@ mod tests {
         assert!(login.is_some() && door.login().is_none());
         drop(login);
         assert!(door.login().is_some());
+    }
+
+    #[test]
+    fn a_limiter_without_room_is_counted_as_such() {
+        let now = Instant::now();
+        let rate = RateLimit {
+            limit: 1,
+            duration: Duration::from_secs(3_600),
+            ipv4_prefix: 32,
+            ipv6_prefix: 64,
+        };
+        let gatehouse = Gatehouse {
+            limiter: Some(Limiter::new(rate, now)),
+            crowd: None,
+        };
+        let door = door(usize::MAX, 1, gatehouse);
+        // One set of the table is full long before all of them are.
+        let refused = (0..u32::MAX)
+            .map(|host| IpAddr::from(host.to_be_bytes()))
+            .find_map(|client| {
+                let mut seat = door.seat().ok()?;
+                Some((client, seat.identify(client, now).err()?))
+            });
+        let (client_ip, shed) = refused.unwrap();
+        assert_eq!(shed, Shed::LimiterFull);
+        let (outlet, arrivals) = Outlet::new(Options::default());
+        let labels = ConnectionLabels {
+            client_ip,
+            route: None,
+            protocol: None,
+        };
+        count_end(
+            &mut outlet.meter(0),
+            &labels,
+            Outcome::Shed(shed),
+            FailureStage::Accept,
+        );
+        let deltas = arrivals.recv().unwrap();
+        let expected = Bound::ALL.map(|bound| u64::from(bound.label() == "limiter_table"));
+        assert_eq!(deltas.totals.shed, expected);
+        let limited: u64 = deltas
+            .connections()
+            .1
+            .map(|(_, counts)| counts.rate_limited)
+            .sum();
+        assert_eq!(
+            (limited, deltas.failures().count()),
+            (1, 0),
+            "limited, not failed"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::thread;
 
 use futures_lite::FutureExt;
 use passage_proto::session::{Effect, End, Handoff, ProxyExpectation, Session, Setup, Stage};
+use passage_proto::text::keys;
 
 use self::choosing::Choosing;
 use self::errand::Errand;
@@ -120,9 +121,23 @@ enum Turn {
 enum Ending {
     /// With what the session says; the client may still have to read it.
     Said(End),
+    /// With the message of this key, if the client would read one.
+    Dismissed(&'static str, Outcome),
     /// Without another word.
     Silent(Outcome),
     Relay(Box<Handoff>),
+}
+
+impl Ending {
+    /// The end of a connection that has to go for a reason of ours. Who had a place as a login is told why;
+    /// who was not let in is not worth a message.
+    fn of_dismissal(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Shed(Shed::LoginsFull) => Self::Dismissed(keys::DISCONNECT_OVERLOADED, outcome),
+            Outcome::Cut => Self::Dismissed(keys::DISCONNECT_SHUTDOWN, outcome),
+            _ => Self::Silent(outcome),
+        }
+    }
 }
 
 impl Connection {
@@ -164,6 +179,7 @@ impl Connection {
     async fn serve(mut self) {
         match self.converse().await {
             Ending::Said(end) => self.close(end),
+            Ending::Dismissed(key, outcome) => Box::pin(self.dismiss(key, outcome)).await,
             Ending::Silent(outcome) => self.record.ended(outcome, self.session.facts()),
             // Boxed, so that connections that never get there do not carry its state.
             Ending::Relay(handoff) => Box::pin(self.hand_over(handoff)).await,
@@ -192,7 +208,7 @@ impl Connection {
             }
             self.take_place();
             if let Err(outcome) = self.wait().await {
-                return Ending::Silent(outcome);
+                return Ending::of_dismissal(outcome);
             }
         }
     }
@@ -267,6 +283,7 @@ impl Connection {
         match event {
             Event::Received(chunk) => {
                 self.session.receive(&chunk, now);
+                self.socket.expect_bytes(self.session.missing_bytes());
                 self.identify()?;
             }
             Event::Ended | Event::Failed(_) => self.session.hang_up(now),
@@ -330,8 +347,10 @@ impl Connection {
             }
         }
         self.record.ended(end.into(), self.session.facts());
-        let has_gone = matches!(end, End::HungUp(_));
-        if self.has_spoken && !has_gone {
+        // The kernel delivers what was said, but not to a client whose bytes find the connection closed. One
+        // that has gone, or has its pong, sends none.
+        let says_nothing_more = matches!(end, End::HungUp(_) | End::Pinged);
+        if self.has_spoken && !says_nothing_more {
             self.socket.finish(LINGER);
         }
     }

@@ -18,10 +18,11 @@ mod listen;
 mod pipes;
 mod pool;
 mod pump;
+mod raised;
 mod relay;
 mod ring;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 mod slot;
 mod socket;
 mod stream;
@@ -29,11 +30,12 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod trim;
 mod wake;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,13 +51,12 @@ pub use self::socket::{Chunk, Event, Next, Notifier, Send, Socket};
 use self::tag::Key;
 pub use self::wake::RemoteWaker;
 use self::wake::Signal;
+use crate::limits::{
+    LARGE_BUFFER_BYTES, LARGE_BUFFERS, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS_PER_SHARD,
+    RELAY_MEMORY_MIB_PER_SHARD, RELAY_PIPES_PER_SHARD, mib,
+};
 use crate::metrics::Durations;
-
-/// Pipes of an engine unless told otherwise.
-const PIPES_MAX: u16 = 32;
-
-/// Descriptors that an engine needs besides its sockets: pipes, and those for its own use.
-pub const FILES_BESIDE: usize = 2 * PIPES_MAX as usize + 8;
+use crate::pool::Limits;
 
 /// Sizes of an engine. The defaults are the measured ones.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +79,8 @@ pub struct Settings {
     pub pipes: u16,
     /// Bytes that all relays together may hold outside of the receive buffers, because their sinks are slow.
     /// Above half of it sources are received from only while nothing of theirs waits; beyond it
-    /// the relays end whose sinks have been stuck for the longest time.
+    /// the relays end whose sinks have been stuck for the longest time. While one buffer is copied, or what
+    /// one relay begins with, its bytes come on top.
     pub relay_memory: usize,
 }
 
@@ -96,12 +98,24 @@ impl Default for Settings {
         Self {
             entries: 512,
             completions: 4096,
-            buffers: 256,
-            buffer_bytes: 16 * 1024,
-            large_buffers: 16,
-            large_buffer_bytes: 256 * 1024,
-            pipes: PIPES_MAX,
-            relay_memory: 128 * 1024 * 1024,
+            buffers: RECEIVE_BUFFERS_PER_SHARD.default,
+            buffer_bytes: RECEIVE_BUFFER_BYTES,
+            large_buffers: LARGE_BUFFERS,
+            large_buffer_bytes: LARGE_BUFFER_BYTES,
+            pipes: RELAY_PIPES_PER_SHARD.default,
+            relay_memory: mib(RELAY_MEMORY_MIB_PER_SHARD.default),
+        }
+    }
+}
+
+impl Settings {
+    /// The measured sizes within an operator's bounds.
+    pub(crate) fn within(limits: &Limits) -> Self {
+        Self {
+            buffers: limits.receive_buffers_per_shard,
+            pipes: limits.relay_pipes_per_shard,
+            relay_memory: limits.relay_memory_per_shard,
+            ..Self::default()
         }
     }
 }
@@ -134,8 +148,7 @@ impl Engine {
     pub fn new(settings: Settings) -> Result<Self, EngineError> {
         let signal = Arc::new(Signal::new().map_err(|error| EngineError::Io("make a pipe", error))?);
         let rung = wake::eventfd().map_err(|error| EngineError::Io("make an eventfd", error))?;
-        let mut core = Core::new(settings, signal.clone())?;
-        core.ring.register_eventfd(rung.as_fd())?;
+        let core = Core::new(settings, signal.clone())?;
         let now = Cell::new(core.now);
         let core = RefCell::new(core);
         let on_wake = RefCell::new(None);
@@ -246,6 +259,7 @@ impl Engine {
             relays: core.relays.len(),
             buffers_used: usize::from(core.buffers.leased()),
             pipes: usize::from(core.pipes.open()),
+            pipes_missed: core.pipes.missed(),
             spilled: core.spilled,
             ..core.stats
         }
@@ -283,6 +297,10 @@ pub struct Stats {
     pub parks: u64,
     /// Receives that found no free buffer.
     pub starved: u64,
+    /// Those of them that found all buffers of the shard in use.
+    pub buffers_missed: u64,
+    /// Times that bulk found no pipe, and took a buffer.
+    pub pipes_missed: u64,
     /// Receives into large buffers or pipes.
     pub bulk_receives: u64,
     /// Relays that were ended because all together held too much.

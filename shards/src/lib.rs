@@ -31,6 +31,7 @@ pub mod report;
 pub mod route;
 pub mod rsa;
 mod shard;
+mod sync;
 pub mod trace;
 
 pub use admission::Shed;

@@ -31,11 +31,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::limits::{LIMITER_SETS as SETS, LIMITER_WAYS as WAYS};
 use crate::pool::RateLimit;
+use crate::sync::{AtomicU64, Ordering};
 
 #[cfg(test)]
 mod simulation;
@@ -52,7 +52,6 @@ const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
 const TICK_SHIFT: u32 = 16;
 
 const _: () = assert!(SETS.ilog2() + TAG_BITS <= 64);
-const _: () = assert!(size_of::<Set>() == 64, "a set is one cache line");
 
 /// What the limiter says to one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,14 @@ mod durations;
 mod labels;
 mod meter;
 mod outlet;
+mod reason;
 mod table;
 
 pub use deltas::{ConnectionCounts, ConnectionSet, Deltas, TargetCounts, TargetSet, Totals};
 pub use durations::{ANSWERS, Bounds, Durations, Exemplar, RELAYS, TURNS};
 pub use labels::{
-    AdapterName, AdapterType, Bound, ConnectionLabels, Cut, ERROR_TYPES, RequestType, error_type,
+    AdapterName, AdapterType, Bound, ConnectionLabels, Cut, ERROR_TYPES, RequestType, Shortage, error_type,
 };
 pub use meter::{HAND_OVER_INTERVAL, Meter};
 pub use outlet::{Options, Outlet, SHARDS_MAX};
+pub use reason::{FailureStage, Reason};

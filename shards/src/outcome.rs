@@ -11,7 +11,9 @@ use passage_proto::session::{End, Facts, Stage};
 
 use crate::admission::Shed;
 use crate::engine::RelayEnd;
-use crate::metrics::{AdapterType, Bound, ConnectionLabels, Cut, Exemplar, RequestType};
+use crate::metrics::{
+    AdapterType, ConnectionLabels, Cut, Exemplar, FailureStage, Meter, Reason, RequestType,
+};
 use crate::route::StatusSource;
 use crate::shard::{RouteRef, Shard};
 use crate::trace::{SpanName, Trace, TraceParent, Value, attribute};
@@ -77,26 +79,34 @@ impl Outcome {
         }
     }
 
-    /// Whether it counts as `passage_connections_failed`. What the limiter turned away has a metric of its
-    /// own.
+    /// Whether it counts as `passage_connections_failed`.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        match self {
-            Self::Relayed(end) => end == RelayEnd::Overloaded,
-            Self::StatusServed | Self::Transferred | Self::Drained => false,
-            Self::Shed(shed) => !shed.is_rate_limit(),
-            Self::Refused(_)
-            | Self::NoRoute
-            | Self::Unsupported
-            | Self::Unreachable
-            | Self::Fault(_)
-            | Self::TimedOut(_)
-            | Self::HungUp(_)
-            | Self::Untrusted
-            | Self::Cut
-            | Self::Bug
-            | Self::Panicked => true,
-        }
+        self.reason().is_some()
+    }
+
+    /// Why it counts as failed; `None` if it does not. What the limiter turned away has a metric of its own.
+    #[must_use]
+    pub fn reason(self) -> Option<Reason> {
+        Some(match self {
+            Self::StatusServed | Self::Transferred | Self::Drained => return None,
+            Self::Relayed(RelayEnd::Overloaded) => Reason::RelayMemory,
+            Self::Relayed(_) => return None,
+            Self::Shed(shed) => return shed.reason(),
+            Self::Refused(AskError::Denied) => Reason::Denied,
+            Self::Refused(AskError::Overloaded) => Reason::Overloaded,
+            Self::Refused(_) => Reason::AdapterFailed,
+            Self::NoRoute => Reason::NoRoute,
+            Self::Unsupported => Reason::Unsupported,
+            Self::Unreachable => Reason::Unreachable,
+            Self::Fault(fault) => Reason::Fault(fault),
+            Self::TimedOut(_) => Reason::TimedOut,
+            Self::HungUp(_) => Reason::HungUp,
+            Self::Untrusted => Reason::Untrusted,
+            Self::Cut => Reason::Cut,
+            Self::Bug => Reason::Bug,
+            Self::Panicked => Reason::Panicked,
+        })
     }
 }
 
@@ -108,6 +118,8 @@ impl Outcome {
             Self::TimedOut(Stage::ProxyHeader | Stage::Handshake) => Some(Cut::Handshake),
             Self::TimedOut(_) => Some(Cut::Step),
             Self::Relayed(RelayEnd::Idle) => Some(Cut::RelayIdle),
+            Self::Relayed(RelayEnd::Gone) => Some(Cut::RelayGone),
+            Self::Relayed(RelayEnd::Overloaded) => Some(Cut::RelayMemory),
             Self::Cut => Some(Cut::Drain),
             Self::Fault(fault) => match fault {
                 Fault::FrameTooLong => Some(Cut::PacketLength),
@@ -127,7 +139,7 @@ impl Outcome {
 impl From<End> for Outcome {
     fn from(end: End) -> Self {
         match end {
-            End::StatusServed => Self::StatusServed,
+            End::StatusServed | End::Pinged => Self::StatusServed,
             End::Transferred => Self::Transferred,
             End::Refused(cause) => Self::Refused(cause),
             End::NoRoute => Self::NoRoute,
@@ -164,7 +176,7 @@ pub(crate) fn turn_away(shard: &Shard, client: IpAddr, outcome: Outcome) {
             protocol: None,
         };
         meter.connection_attempt(&labels);
-        count_end(meter, &labels, outcome);
+        count_end(meter, &labels, outcome, FailureStage::Accept);
     });
 }
 
@@ -391,7 +403,9 @@ impl Record {
             Purpose::Login => RequestType::Login,
         };
         let adapter = request.adapter();
-        let took = self.shard.engine.now().saturating_duration_since(request.began);
+        // By the clock: many requests end in the engine's turn in which they came, and its time stands still
+        // for that.
+        let took = request.began.elapsed();
         self.shard.count(|meter| {
             meter.request(kind, adapter, success, took);
             if let Some(exemplar) = self.exemplar(took) {
@@ -439,7 +453,11 @@ impl Drop for Record {
             if self.request.is_none() {
                 meter.connection_attempt(&labels);
             }
-            count_end(meter, &labels, outcome);
+            let stage = match outcome {
+                Outcome::Relayed(_) => FailureStage::Relay,
+                _ => self.stage.into(),
+            };
+            count_end(meter, &labels, outcome, stage);
             if let Some(cut) = cut {
                 meter.cut(cut);
             }
@@ -448,9 +466,15 @@ impl Drop for Record {
     }
 }
 
-fn count_end(meter: &mut crate::metrics::Meter, labels: &ConnectionLabels<'_>, outcome: Outcome) {
-    if outcome.is_failure() {
-        meter.connection_failed(labels);
+/// Counts the end of a connection that had come this far.
+pub(crate) fn count_end(
+    meter: &mut Meter,
+    labels: &ConnectionLabels<'_>,
+    outcome: Outcome,
+    stage: FailureStage,
+) {
+    if let Some(reason) = outcome.reason() {
+        meter.connection_failed(labels, reason, stage);
     }
     match outcome {
         Outcome::Shed(shed) => {
@@ -461,24 +485,5 @@ fn count_end(meter: &mut crate::metrics::Meter, labels: &ConnectionLabels<'_>, o
         }
         Outcome::Panicked => meter.panicked(),
         _ => {}
-    }
-}
-
-impl Shed {
-    /// Whether the rate limiter said it.
-    #[must_use]
-    pub fn is_rate_limit(self) -> bool {
-        matches!(self, Self::RateLimited | Self::LimiterFull)
-    }
-
-    /// The bound whose count grows; `None` for the rate limit, which has a metric of its own.
-    fn bound(self) -> Option<Bound> {
-        match self {
-            Self::ShardFull => Some(Bound::ConnectionsPerShard),
-            Self::LoginsFull => Some(Bound::Logins),
-            Self::PrefixFull => Some(Bound::ConnectionsPerPrefix),
-            Self::LimiterFull => Some(Bound::LimiterTable),
-            Self::RateLimited => None,
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::feed::{Publisher, Tray};
 use crate::pulse::Pulse;
 use crate::route::Routes;
 use crate::rsa::KeyPair;
-use crate::shard::{self, Command, Launch, Terms};
+use crate::shard::{self, Command, House, Launch, Terms};
 
 pub use self::blueprint::{Blueprint, Limits, ProxyProtocol, RateLimit, Untrusted};
 pub use self::start_error::StartError;
@@ -82,9 +82,8 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
         exits,
     };
     for (number, listeners) in bound.listeners.into_iter().enumerate() {
-        let launch = Launch {
+        let house = House {
             number,
-            listeners,
             terms: terms.clone(),
             routes: Arc::clone(&routes),
             gatehouse: Arc::clone(&gatehouse),
@@ -94,7 +93,11 @@ pub fn start(blueprint: Blueprint) -> Result<Shards, StartError> {
             telemetry: blueprint.telemetry.clone(),
             traces: blueprint.traces.clone(),
             tray: Arc::default(),
+        };
+        let launch = Launch {
+            listeners,
             pulse: Arc::default(),
+            house,
         };
         let placement = match blueprint.pin {
             true => cpus
@@ -244,8 +247,8 @@ struct Worker {
 
 /// Starts one shard's thread and waits until it accepts.
 fn start_one(launch: Launch, placement: Placement, exits: Sender<ShardExit>) -> Result<Worker, StartError> {
-    let shard = launch.number;
-    let (pulse, tray) = (Arc::clone(&launch.pulse), Arc::clone(&launch.tray));
+    let shard = launch.house.number;
+    let (pulse, tray) = (Arc::clone(&launch.pulse), Arc::clone(&launch.house.tray));
     let (commands, orders) = unbounded();
     let (started, ready) = bounded(1);
     let thread = thread::Builder::new()

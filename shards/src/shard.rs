@@ -1,7 +1,7 @@
 //! One shard: what its connections share, its orders, and the gate through which it drains.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use futures_lite::future;
 use glommio::timer::Timer;
-use passage_proto::session::{Bounds, ProxyExpectation};
 use passage_proto::{Entropy, Now};
 use slab::Slab;
 
@@ -19,8 +18,9 @@ use crate::ask::{ControlLine, Desk};
 use crate::ejection::Ejections;
 use crate::engine::{Engine, EngineError, Listening, Notifier, RemoteWaker, Settings, Stats};
 use crate::feed::{Board, Tray, Update};
-use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet};
-use crate::pool::{Blueprint, DrainReport, Limits, Listeners, ProxyProtocol, Untrusted};
+use crate::limits::SOCKETS_PER_CONNECTION;
+use crate::metrics::{HAND_OVER_INTERVAL, Meter, Outlet, Shortage};
+use crate::pool::{DrainReport, Listeners};
 use crate::pulse::Pulse;
 use crate::report::Panicked;
 use crate::route::{Chooser, Routes};
@@ -31,6 +31,7 @@ pub(crate) use self::bell::Bell;
 pub(crate) use self::decryptor::{Decrypting, Decryptor};
 pub(crate) use self::refreshes::Waiting;
 pub(crate) use self::snapshot::{RouteRef, Snapshot};
+pub(crate) use self::terms::Terms;
 pub(crate) use self::throttle::Throttle;
 
 use self::refreshes::Refreshes;
@@ -39,7 +40,10 @@ mod bell;
 mod decryptor;
 mod entropy;
 mod refreshes;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
+mod terms;
 mod throttle;
 
 /// How often a draining shard looks whether it is done.
@@ -56,8 +60,14 @@ const WALL_CLOCK_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// What a shard needs to start, made on the thread that starts it.
 pub(crate) struct Launch {
-    pub(crate) number: usize,
     pub(crate) listeners: Listeners,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) house: House,
+}
+
+/// What the connections of a shard will share.
+pub(crate) struct House {
+    pub(crate) number: usize,
     pub(crate) terms: Terms,
     pub(crate) routes: Arc<Routes>,
     pub(crate) gatehouse: Arc<Gatehouse>,
@@ -67,51 +77,6 @@ pub(crate) struct Launch {
     pub(crate) tray: Arc<Tray>,
     pub(crate) telemetry: Outlet,
     pub(crate) traces: Option<trace::Outlet>,
-    pub(crate) pulse: Arc<Pulse>,
-}
-
-/// The operator's terms for every connection.
-#[derive(Clone)]
-pub(crate) struct Terms {
-    pub(crate) limits: Limits,
-    pub(crate) bounds: Bounds,
-    proxy_protocol: Option<ProxyProtocol>,
-}
-
-impl Terms {
-    pub(crate) fn of(blueprint: &Blueprint) -> Self {
-        let limits = blueprint.limits;
-        let bounds = Bounds {
-            frame_bytes: blueprint.max_packet_length,
-            handshake: limits.handshake,
-            step: limits.step,
-            total: blueprint.timeout,
-            cookie_expiry_seconds: blueprint.auth_cookie_expiry.as_secs(),
-        };
-        Self {
-            limits,
-            bounds,
-            proxy_protocol: blueprint.proxy_protocol.clone(),
-        }
-    }
-
-    /// Whether this peer has to send a PROXY header first; `None` if it is not served at all.
-    pub(crate) fn proxy_expectation(&self, peer: IpAddr) -> Option<ProxyExpectation> {
-        let Some(proxy) = &self.proxy_protocol else {
-            return Some(ProxyExpectation::Direct);
-        };
-        let peer = peer.to_canonical();
-        if proxy.trusted.iter().any(|network| network.contains(&peer)) {
-            return Some(ProxyExpectation::Required {
-                v1: proxy.allow_v1,
-                v2: proxy.allow_v2,
-            });
-        }
-        match proxy.untrusted {
-            Untrusted::Reject => None,
-            Untrusted::Direct => Some(ProxyExpectation::Direct),
-        }
-    }
 }
 
 /// Orders to a shard, each followed by a wake-up.
@@ -172,7 +137,7 @@ pub(crate) async fn run(
     orders: Receiver<Command>,
     started: Sender<Started>,
 ) -> Result<DrainReport, String> {
-    let engine = match Engine::new(Settings::default()) {
+    let engine = match Engine::new(Settings::within(&launch.house.terms.limits)) {
         Ok(engine) => engine,
         Err(error) => {
             let reason = error.to_string();
@@ -181,35 +146,8 @@ pub(crate) async fn run(
             return Err(reason);
         }
     };
-    let listeners = launch.listeners;
-    let shard = Rc::new(Shard {
-        admission: Rc::new(Admission::new(launch.gatehouse, &launch.terms.limits)),
-        desk: Rc::new(Desk::new(launch.control, waking(&engine))),
-        decryptor: Decryptor::new(launch.key, engine.clone()),
-        terms: launch.terms,
-        routes: RefCell::new(Snapshot::new(launch.routes)),
-        tray: launch.tray,
-        board: RefCell::new(launch.news.into_iter().collect()),
-        chooser: RefCell::new(Chooser::new(getrandom::u64().unwrap_or_default())),
-        ejections: RefCell::default(),
-        refreshes: Refreshes::default(),
-        meter: RefCell::new(Some(launch.telemetry.meter(launch.number))),
-        tracer: launch
-            .traces
-            .and_then(|traces| traces.tracer(launch.number))
-            .map(Rc::new),
-        entropy: RefCell::default(),
-        wall_clock: Cell::default(),
-        scratch: Cell::default(),
-        roster: RefCell::default(),
-        listening: RefCell::default(),
-        gate: Cell::new(Gate::Open),
-        orders: Bell::default(),
-        panic: RefCell::default(),
-        failure: RefCell::default(),
-        target_warnings: Throttle::default(),
-        engine: engine.clone(),
-    });
+    let (listeners, pulse) = (launch.listeners, launch.pulse);
+    let shard = Shard::new(launch.house, engine.clone());
     let pump = glommio::spawn_local({
         let engine = engine.clone();
         async move { engine.run().await }
@@ -219,26 +157,26 @@ pub(crate) async fn run(
         let shard = Rc::clone(&shard);
         async move { shard.decryptor.run().await }
     });
-    // The shard owns the engine, so that the engine must not own the shard.
-    let ordered = Rc::downgrade(&shard);
-    engine.on_wake(Box::new(move || {
-        ordered
-            .upgrade()
-            .into_iter()
-            .for_each(|shard| shard.wake(&orders))
-    }));
-    shard.listening.replace(accept::listen(&shard, listeners));
-    let waker = engine.waker();
-    let _starter_has_given_up = started.send(Ok(waker));
+    shard.obey(orders);
+    let listening = accept::listen(&shard, listeners);
+    let failure = listening.as_ref().err().map(ToString::to_string);
+    let waker = listening.map(|listening| {
+        shard.listening.replace(listening);
+        engine.waker()
+    });
+    let _starter_has_given_up = started.send(waker);
 
-    let report = shard.keep_house(&launch.pulse).await;
+    let report = match failure {
+        Some(reason) => Err(reason),
+        None => shard.keep_house(&pulse).await,
+    };
     shard.shut().await;
     engine.stop();
     pump.await;
     decrypting.cancel().await;
     drop(shard.meter.take());
     if report.is_ok() {
-        launch.pulse.retire();
+        pulse.retire();
     }
     report
 }
@@ -258,6 +196,49 @@ fn waking(engine: &Engine) -> Arc<dyn Fn() + Send + Sync> {
 }
 
 impl Shard {
+    fn new(house: House, engine: Engine) -> Rc<Self> {
+        Rc::new(Self {
+            admission: Rc::new(Admission::new(house.gatehouse, &house.terms.limits)),
+            desk: Rc::new(Desk::new(house.control, waking(&engine))),
+            decryptor: Decryptor::new(house.key, engine.clone()),
+            terms: house.terms,
+            routes: RefCell::new(Snapshot::new(house.routes)),
+            tray: house.tray,
+            board: RefCell::new(house.news.into_iter().collect()),
+            chooser: RefCell::new(Chooser::new(getrandom::u64().unwrap_or_default())),
+            ejections: RefCell::default(),
+            refreshes: Refreshes::default(),
+            meter: RefCell::new(Some(house.telemetry.meter(house.number))),
+            tracer: house
+                .traces
+                .and_then(|traces| traces.tracer(house.number))
+                .map(Rc::new),
+            entropy: RefCell::default(),
+            wall_clock: Cell::default(),
+            scratch: Cell::default(),
+            roster: RefCell::default(),
+            listening: RefCell::default(),
+            gate: Cell::new(Gate::Open),
+            orders: Bell::default(),
+            panic: RefCell::default(),
+            failure: RefCell::default(),
+            target_warnings: Throttle::default(),
+            engine,
+        })
+    }
+
+    /// Takes what comes after every wake-up.
+    fn obey(self: &Rc<Self>, orders: Receiver<Command>) {
+        // The shard owns the engine, so that the engine must not own the shard.
+        let ordered = Rc::downgrade(self);
+        self.engine.on_wake(Box::new(move || {
+            ordered
+                .upgrade()
+                .into_iter()
+                .for_each(|shard| shard.wake(&orders))
+        }));
+    }
+
     /// The time now, as sessions want it.
     pub(crate) fn now(&self) -> Now {
         let instant = self.engine.now();
@@ -306,6 +287,17 @@ impl Shard {
         if scratch.capacity() > 0 {
             self.scratch.set(scratch);
         }
+    }
+
+    /// Whether another socket may stay open behind its connection, to be read to the end. A quarter of them
+    /// is left to connections.
+    pub(crate) fn has_room_to_linger(&self) -> bool {
+        let sockets = self
+            .terms
+            .limits
+            .connections_per_shard
+            .saturating_mul(SOCKETS_PER_CONNECTION);
+        self.engine.open_sockets() < sockets - sockets / 4
     }
 
     /// Whether new connections are let in.
@@ -423,11 +415,16 @@ impl Shard {
         let stats = self.engine.stats();
         let to_target = stats.relayed_to_target.saturating_sub(seen.relayed_to_target);
         let to_client = stats.relayed_to_client.saturating_sub(seen.relayed_to_client);
+        let buffers = stats.buffers_missed.saturating_sub(seen.buffers_missed);
+        let pipes = stats.pipes_missed.saturating_sub(seen.pipes_missed);
         *seen = stats;
         self.count(|meter| {
             meter.relay_bytes(to_target, to_client);
             self.engine.take_turns(|turns| meter.turns(turns));
             meter.queue_depth(self.desk.waiting());
+            meter.relay_memory(stats.spilled);
+            meter.ran_short(Shortage::ReceiveBuffers, buffers);
+            meter.ran_short(Shortage::RelayPipes, pipes);
             meter.hand_over();
         });
     }

@@ -1,5 +1,5 @@
-//! A listener that runs out of file descriptors pauses and goes on. In a process of its own, which has few of
-//! them.
+//! Descriptors: a listener that runs out of them pauses and goes on, and a shard has no more for itself than
+//! is counted for it. Each in a process of its own, in which nobody else opens any.
 #![expect(clippy::expect_used, reason = "a test outside of a test function")]
 
 use std::cell::RefCell;
@@ -10,25 +10,63 @@ use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
 use passage_shards::engine::{Accept, Engine, Settings, Socket};
+use passage_shards::limits::FILES_PER_SHARD;
 
-const NAME: &str = "a_listener_outlives_a_shortage_of_descriptors";
 const INSIDE: &str = "PASSAGE_TEST_FEW_DESCRIPTORS";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_listener_outlives_a_shortage_of_descriptors() {
+    alone(
+        "a_listener_outlives_a_shortage_of_descriptors",
+        exhaust_descriptors,
+    );
+}
+
+#[test]
+fn a_shard_has_no_more_descriptors_for_itself_than_are_counted_for_it() {
+    alone(
+        "a_shard_has_no_more_descriptors_for_itself_than_are_counted_for_it",
+        count_descriptors,
+    );
+}
+
+/// Does `what` in a process of its own, which runs only the test of this name.
+fn alone(name: &str, what: fn()) {
     if std::env::var_os(INSIDE).is_some() {
-        return exhaust_descriptors();
+        return what();
     }
     let myself = std::env::current_exe().expect("a path to this test");
     let script = "ulimit -n 60 && exec \"$0\" --exact \"$1\" --nocapture";
     let status = Command::new("sh")
         .args(["-c", script])
         .arg(myself)
-        .arg(NAME)
+        .arg(name)
         .env(INSIDE, "1")
         .status();
     assert!(status.expect("a shell").success());
+}
+
+fn count_descriptors() {
+    let open = || std::fs::read_dir("/proc/self/fd").expect("a list").count();
+    let before = open();
+    let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 * 1024);
+    let shard = executor.spawn(move || async move {
+        let engine = Engine::new(Settings::default()).expect("an engine");
+        let pump = glommio::spawn_local({
+            let engine = engine.clone();
+            async move { engine.run().await }
+        })
+        .detach();
+        engine
+            .sleep_until(Instant::now() + Duration::from_millis(20))
+            .await;
+        let own = open() - before;
+        assert!(own > 0 && own <= FILES_PER_SHARD, "{own} descriptors");
+        engine.stop();
+        pump.await.expect("the pump");
+    });
+    shard.expect("an executor").join().expect("the test");
 }
 
 #[derive(Default)]
@@ -57,6 +95,7 @@ fn exhaust_descriptors() {
                 Accept::Fatal(error) => panic!("a shortage ended the listener: {error}"),
             })
         });
+        let listening = listening.expect("a slot");
         let mut clients = connect_until_refused(address);
         until(&engine, || seen.borrow().shortages >= 3).await;
         assert!(seen.borrow().accepted.len() < clients.len());

@@ -5,7 +5,7 @@
 //! nothing: Agones said so (`UnAllocated`, `Contention`), the API server refused to look at it (429), or
 //! there was no connection to it.
 
-mod allocation;
+pub(super) mod allocation;
 mod cluster;
 mod pauses;
 mod refusal;

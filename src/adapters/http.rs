@@ -5,8 +5,8 @@
 //! `Last-Modified`) it only has to confirm that the page is still the same (RFC 9111). A page that cannot be
 //! understood takes nobody's place: what was good before stays.
 
-mod status;
-mod targets;
+pub(super) mod status;
+pub(super) mod targets;
 #[cfg(test)]
 mod tests;
 

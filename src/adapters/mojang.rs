@@ -12,7 +12,7 @@ use ureq::http::uri::{InvalidUri, Uri};
 use ureq::http::{Request, StatusCode};
 
 use super::call::{Attempt, Caller, Failure, Repeat};
-use super::web::{Page, Web};
+use super::web::Web;
 use super::{Answer, AuthenticationService, Call, Reachable, refusal_with};
 use crate::config;
 use crate::tls::Trust;
@@ -80,7 +80,7 @@ impl Mojang {
         *request.uri_mut() = uri;
         let page = self.web.send(&attempt, request, ANSWER_BYTES_MAX).await?;
         match page.status {
-            StatusCode::OK => profile(name, &page).map(Knowledge::Joined),
+            StatusCode::OK => profile(name, &page.body).map(Knowledge::Joined),
             StatusCode::NO_CONTENT => Ok(Knowledge::NotJoined),
             StatusCode::FORBIDDEN => Ok(Knowledge::Banned),
             _ => Err(page.unexpected()),
@@ -147,10 +147,11 @@ impl AuthenticationService for Mojang {
     }
 }
 
-fn profile(claimed: &str, page: &Page) -> Result<Profile, Failure> {
+/// Reads a page about the player who claims this name.
+pub(super) fn profile(claimed: &str, page: &[u8]) -> Result<Profile, Failure> {
     let no_profile = |problem: String| Failure::lasting(AskError::Failed, problem);
     let profile: Profile =
-        serde_json::from_slice(&page.body).map_err(|error| no_profile(format!("no profile: {error}")))?;
+        serde_json::from_slice(page).map_err(|error| no_profile(format!("no profile: {error}")))?;
     if !profile.name.eq_ignore_ascii_case(claimed) {
         return Err(no_profile("the profile of another player".into()));
     }

@@ -31,6 +31,8 @@ pub enum Failure {
     Shards(StartError),
     /// The control thread died.
     ControlDied,
+    /// The thread that hears signals died.
+    SignalsDied,
     /// A shard died, for this reason.
     ShardDied(String),
     /// A second signal cut the drain short.
@@ -73,7 +75,7 @@ impl Failure {
             | Self::Sentry(_)
             | Self::Shards(_)
             | Self::Admin(_) => OS,
-            Self::ControlDied | Self::ShardDied(_) => SOFTWARE,
+            Self::ControlDied | Self::SignalsDied | Self::ShardDied(_) => SOFTWARE,
             Self::Interrupted => INTERRUPTED,
         }
     }
@@ -106,6 +108,10 @@ impl fmt::Display for Failure {
             Self::ControlDied => {
                 f.write_str("the control thread died; this is a bug of Passage, please report it")
             }
+            Self::SignalsDied => f.write_str(
+                "the thread that hears signals died, so that nothing could end this process in good order; \
+                 this is a bug of Passage, please report it",
+            ),
             Self::ShardDied(reason) => write!(
                 f,
                 "a shard died: {reason}; this is a bug of Passage, please report it"

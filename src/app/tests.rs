@@ -323,4 +323,64 @@ fn a_part_that_dies_ends_the_process_with_an_error_that_names_it() {
         end_of(&signals, &control, &shards),
         Cause::Signal(SIGTERM)
     ));
+    drop(heard);
+    let Cause::Death(failure) = end_of(&signals, &control, &shards) else {
+        panic!("nobody has sent a signal")
+    };
+    let text = failure.to_string();
+    assert!(
+        failure.exit_code() == 70 && text.contains("the thread that hears signals died"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_step_of_the_end_is_not_cut_short_because_nobody_hears_signals() {
+    let (heard, signals) = unbounded::<i32>();
+    drop(heard);
+    let slower_than_one_signal = || thread::park_timeout(ONE_SIGNAL * 2);
+    assert_eq!(
+        interruptible("test", &signals, move || {
+            slower_than_one_signal();
+            7
+        }),
+        Some(7)
+    );
+}
+
+#[test]
+fn no_panic_can_say_a_secret_of_what_it_shows() {
+    const SECRET: &str = "hunter2-hunter2-hunter2";
+    let service = format!("type = \"grpc\", address = \"http://a.test:1\", token = \"{SECRET}\"");
+    let loaded = load(&format!(
+        r#"
+        auth_secret = "{SECRET}-new"
+        auth_secret_previous = "{SECRET}-old"
+        status = {{ {service} }}
+        authentication = {{ {service} }}
+        discovery = {{ {service}, actions = [{{ {service} }}] }}
+        strategy = {{ {service} }}
+        localization = {{ {service} }}
+        [otel]
+        metrics_endpoint = "http://a.test/v1/metrics"
+        metrics_token = "{SECRET}"
+        traces_endpoint = "http://a.test/v1/traces"
+        traces_token = "{SECRET}"
+        logs_endpoint = "http://a.test/v1/logs"
+        logs_token = "{SECRET}"
+        [sentry]
+        address = "http://{SECRET}@a.test/1"
+        "#
+    ));
+    let plan = Plan::new(&loaded.config, Trust::default()).unwrap();
+    let telemetry = plan.telemetry(&loaded.config, Recorder::default());
+    let keys = plan.routes[0].cookies.clone();
+    // The words of a panic are what somebody has formatted: this is all that there is to format.
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        panic!("{loaded:?} {telemetry:?} {:?} {keys:?}", plan.sites)
+    }));
+    let words = panic.unwrap_err();
+    let words = words.downcast_ref::<String>().unwrap();
+    assert!(words.matches("redacted").count() >= 10, "{words}");
+    assert!(!words.contains(SECRET), "{words}");
 }

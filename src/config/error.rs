@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: every problem at once, each with its place, its key, and the way out.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,16 +59,34 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.place)?;
+        write!(f, "{}", plain(&self.place.to_string()))?;
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", plain(&self.key).replace('\n', "\\n"))?;
         }
-        write!(f, "\n    found:   {}\n    allowed: {}", self.found, self.allowed)?;
+        let (found, allowed) = (plain(&self.found), plain(&self.allowed));
+        write!(f, "\n    found:   {found}\n    allowed: {allowed}")?;
         match &self.hint {
-            Some(hint) => write!(f, "\n    hint:    {hint}"),
+            Some(hint) => write!(f, "\n    hint:    {}", plain(hint)),
             None => Ok(()),
         }
     }
+}
+
+/// A text that quotes what others wrote, without what moves a terminal's cursor.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    let moves = |c: char| c.is_control() && c != '\n';
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if moves(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Everything that is wrong with a configuration, in the order of its places. Never empty.
@@ -159,6 +178,22 @@ mod tests {
         assert_eq!(nearest("duraton", known), Some("duration"));
         assert_eq!(nearest("enabeld", known), Some("enabled"));
         assert_eq!(nearest("address", known), None);
+    }
+
+    #[test]
+    fn what_is_quoted_moves_no_cursor() {
+        let problem = Problem {
+            place: Place::file(Path::new("a\u{1b}[2J.toml")),
+            key: "a\nb\u{7}".into(),
+            found: "\u{1b}[31m\u{9b}".into(),
+            allowed: "1\r".into(),
+            hint: Some("one\ntwo\u{8}".into()),
+        };
+        assert_eq!(
+            problem.to_string(),
+            "a\\u{1b}[2J.toml: a\\nb\\u{7}\n    found:   \\u{1b}[31m\\u{9b}\n    \
+             allowed: 1\\r\n    hint:    one\ntwo\\u{8}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use super::env::Environment;
-use super::error::{Place, Problem, nearest};
+use super::error::{Place, Problem, nearest, plain};
 use super::raw::{Node, Table, Value};
 use super::value::{Mismatch, Parsed};
 
@@ -39,7 +39,7 @@ impl Reading {
     }
 
     pub(super) fn warn(&self, warning: String) {
-        self.warnings.borrow_mut().push(warning);
+        self.warnings.borrow_mut().push(plain(&warning).into_owned());
     }
 
     /// All problems, with those of variables that nobody asked for, and all warnings.

@@ -8,6 +8,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::Authority;
+use rustls::pki_types::ServerName;
+
 use super::error::{Place, nearest};
 use super::raw::{self, Node, Value};
 
@@ -209,14 +213,48 @@ pub(super) fn url(node: &Node) -> Parsed<String> {
         .strip_prefix("http://")
         .or_else(|| address.strip_prefix("https://"));
     let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
-    let plain = address.chars().all(|c| c.is_ascii_graphic());
     match host {
-        Some(host) if plain && !host.is_empty() && !host.contains('@') => Ok(address),
-        Some(host) if host.contains('@') => Mismatch::new(node, "an address without user name and password")
-            .found("an address with credentials (not shown)")
-            .fail(),
+        Some(host) if !host.contains('@') && is_usable(&address) => {
+            if address.starts_with("http:") || is_certifiable(host) {
+                return Ok(address);
+            }
+            Mismatch::new(
+                node,
+                "a host that a certificate can be for: an IP address, or letters, digits and hyphens between \
+                 dots, no part of which begins or ends with a hyphen",
+            )
+            .fail()
+        }
+        // Whatever the scheme: what stands before the @ may be a password.
+        _ if address.contains('@') => Mismatch::new(
+            node,
+            "an address such as \"https://example.net/path\", without user name and password",
+        )
+        .found("an address with credentials (not shown)")
+        .fail(),
         _ => Mismatch::new(node, "an address such as \"https://example.net/path\"").fail(),
     }
+}
+
+/// Whether whoever asks there can read the address: better told now than with every question.
+fn is_usable(address: &str) -> bool {
+    let plain = address.chars().all(|c| c.is_ascii_graphic());
+    let uri = plain.then(|| address.parse::<Uri>().ok()).flatten();
+    uri.as_ref().and_then(Uri::authority).is_some_and(|authority| {
+        let host = authority.host();
+        // A port that is none is taken for no port at all.
+        let has_port = authority.port().is_some() || host == authority.as_str();
+        !host.is_empty() && has_port
+    })
+}
+
+/// Whether a certificate can be for this host, whatever its port.
+fn is_certifiable(authority: &str) -> bool {
+    let authority = authority.parse::<Authority>();
+    authority.is_ok_and(|authority| {
+        let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
+        ServerName::try_from(bare).is_ok()
+    })
 }
 
 fn float(node: &Node) -> Option<f64> {
@@ -320,9 +358,43 @@ mod tests {
 
     #[test]
     fn never_shows_credentials_of_an_address() {
-        let wrong = url(&written(Value::Text("https://me:hunter2@example.net/".into()))).unwrap_err();
-        assert!(!format!("{wrong:?}").contains("hunter2"));
-        assert!(url(&written(Value::Text("ftp://example.net".into()))).is_err());
-        assert!(url(&written(Value::Text("https:///x".into()))).is_err());
+        for address in [
+            "https://me:hunter2@example.net/",
+            "ftp://me:hunter2@example.net/",
+            "https:/me:hunter2@example.net/",
+            "me:hunter2@example.net",
+            "https://me:hunter2 @example.net/",
+        ] {
+            let wrong = url(&written(Value::Text(address.into()))).unwrap_err();
+            assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn takes_addresses_that_can_be_asked() {
+        let read = |address: &str| url(&written(Value::Text(address.into())));
+        for good in [
+            "http://a",
+            "https://example.net:8443/path?query={x}",
+            "http://[::1]:4318/v1/traces",
+            "https://127.0.0.1/",
+            "https://[::1]:8443/",
+            "http://a.-b/",
+        ] {
+            assert_eq!(read(good).unwrap(), good);
+        }
+        for bad in [
+            "ftp://example.net",
+            "https:///x",
+            "http://a:99999/",
+            "http://a:b/",
+            "http://[::1/",
+            "http://a/<x>",
+            "http://a\\b/",
+            "http://ä/",
+            "https://a.-b/",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

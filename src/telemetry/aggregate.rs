@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use passage_proto::question::AskError;
 use passage_shards::metrics::{
-    ANSWERS, AdapterName, AdapterType, ConnectionSet, Deltas, Durations, Exemplar, RELAYS, RequestType,
-    TURNS, TargetSet, Totals,
+    ANSWERS, AdapterName, AdapterType, ConnectionSet, Deltas, Durations, Exemplar, FailureStage, RELAYS,
+    Reason, RequestType, TURNS, TargetSet, Totals,
 };
 
 use super::instruments::Instrument;
@@ -145,6 +145,7 @@ pub(crate) struct Aggregate {
     target_selections: Sums<TargetId>,
     target_connections: Sums<TargetId>,
     target_failures: Sums<TargetId>,
+    failures: Sums<FailureId>,
     relays: Born<Durations>,
     dropped_spans: u64,
     shards: BTreeMap<usize, Born<Shard>>,
@@ -167,6 +168,13 @@ struct ConnectionId {
     client_ip: Option<IpAddr>,
     route: Option<Arc<str>>,
     protocol: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FailureId {
+    shard: usize,
+    reason: Reason,
+    stage: FailureStage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -205,6 +213,7 @@ impl Aggregate {
             target_selections: Sums::new(label_limit),
             target_connections: Sums::new(label_limit),
             target_failures: Sums::new(label_limit),
+            failures: Sums::new(label_limit),
             relays: births.born(Durations::new(&RELAYS)),
             dropped_spans: 0,
             shards: BTreeMap::new(),
@@ -266,6 +275,10 @@ impl Aggregate {
         self.dropped_spans += deltas.totals.spans_dropped;
         if let Some(shard) = deltas.shard {
             self.shard(shard).merge(deltas);
+            for (reason, stage, count) in deltas.failures() {
+                let id = FailureId { shard, reason, stage };
+                self.failures.add(&self.births, &id, count);
+            }
         }
     }
 

@@ -49,11 +49,13 @@ pub(crate) mod label {
     pub(crate) const ERROR_TYPE: &str = "error_type";
     pub(crate) const PROTOCOL_VERSION: &str = "protocol_version";
     pub(crate) const RANK: &str = "rank";
+    pub(crate) const REASON: &str = "reason";
     pub(crate) const REQUEST_TYPE: &str = "request_type";
     pub(crate) const RESULT: &str = "result";
     pub(crate) const SERVER_ADDRESS: &str = "server_address";
     pub(crate) const SHARD: &str = "shard";
     pub(crate) const SIGNAL: &str = "signal";
+    pub(crate) const STAGE: &str = "stage";
     pub(crate) const TARGET_ADDRESS: &str = "target_address";
     pub(crate) const TARGET_IDENTIFIER: &str = "target_identifier";
     pub(crate) const THREAD: &str = "thread";
@@ -61,8 +63,9 @@ pub(crate) mod label {
 }
 
 use label::{
-    ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, RANK,
-    REQUEST_TYPE, RESULT, SERVER_ADDRESS, SHARD, SIGNAL, TARGET_ADDRESS, TARGET_IDENTIFIER, THREAD, VERSION,
+    ADAPTER_NAME, ADAPTER_TYPE, BOUND, CLIENT_IP, DIRECTION, ERROR_TYPE, PROTOCOL_VERSION, RANK, REASON,
+    REQUEST_TYPE, RESULT, SERVER_ADDRESS, SHARD, SIGNAL, STAGE, TARGET_ADDRESS, TARGET_IDENTIFIER, THREAD,
+    VERSION,
 };
 
 const CONNECTION: &[&str] = &[CLIENT_IP, SERVER_ADDRESS, PROTOCOL_VERSION];
@@ -152,10 +155,19 @@ instruments! {
     SHARD_QUEUE_DEPTH: Kind::Gauge, "", &[SHARD],
         "passage_shard_queue_depth",
         "Most questions that recently waited for the control thread at a time.";
+    SHARD_FAILURES: Kind::Counter, "", &[SHARD, REASON, STAGE],
+        "passage_shard_failures_total",
+        "Connections of the shard that failed, by reason and by how far they had come.";
     SHARD_SHED: Kind::Counter, "", &[SHARD, BOUND],
         "passage_shard_shed_total", "Work that the shard refused at one of its bounds.";
     SHARD_CUT: Kind::Counter, "", &[SHARD, BOUND],
         "passage_shard_cut_total", "Connections and dials that the shard ended at a bound of time or size.";
+    SHARD_SHORTAGES: Kind::Counter, "", &[SHARD, BOUND],
+        "passage_shard_shortages_total",
+        "Receives that found none left of what the shard has of this; they waited or took another way.";
+    SHARD_RELAY_MEMORY: Kind::Gauge, "", &[SHARD],
+        "passage_shard_relay_memory_bytes",
+        "Most bytes that relays of the shard recently held because a side was slow to read.";
     SHARD_ACCEPT_FAILURES: Kind::Counter, "", &[SHARD],
         "passage_shard_accept_failures_total",
         "Connections that the shard could not accept, for want of descriptors or memory.";

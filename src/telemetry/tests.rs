@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use passage_proto::question::{AskError, Target};
-use passage_shards::metrics::{ConnectionLabels, Exemplar, Meter, RequestType};
+use passage_shards::metrics::{ConnectionLabels, Exemplar, FailureStage, Meter, Reason, RequestType};
 
 use super::otlp::receiver::{Mode, Receiver, attributes, histograms, metrics, numbers, total, whole};
 use super::*;
@@ -74,7 +74,7 @@ fn work(meter: &mut Meter, operations: u64) {
         meter.connection_opened();
         meter.connection_attempt(&labels(u32::try_from(step % 100).unwrap()));
         if step % 3 == 0 {
-            meter.connection_failed(&labels(7));
+            meter.connection_failed(&labels(7), Reason::Denied, FailureStage::Login);
         }
         meter.request(
             RequestType::Status,

@@ -43,7 +43,12 @@ def by_kubeconfig(cluster: Kubernetes, more: str = "") -> str:
 
 
 def told(passage: Administered, text: str) -> bool:
-    return any(text in record.get("problem", "") for record in passage.records())
+    """Whether the log tells of such a problem, soon: lines are written beside the work."""
+
+    def is_told() -> bool:
+        return any(text in record.get("problem", "") for record in passage.records())
+
+    return eventually(is_told, message=f"the log does not tell {text!r}")
 
 
 def test_every_player_has_a_game_server_that_is_marked_with_the_player():

@@ -166,7 +166,8 @@ def test_what_cannot_be_shown_is_left_out_and_named():
     with Web({"/status": page}) as web, Administered(status_config(web)) as passage:
         status = ping_with(passage)
         assert status["players"]["online"] == 42 and "favicon" not in status
-        assert any("favicon" in json.dumps(line) for line in passage.records())
+        # Lines are written beside the work.
+        eventually(lambda: any("favicon" in json.dumps(line) for line in passage.records()))
 
 
 def test_logins_go_where_the_web_server_says_and_follow_it():
@@ -215,7 +216,7 @@ def test_the_last_targets_serve_while_the_web_server_fails_lies_is_slow_or_gone(
 
 def test_without_a_first_answer_logins_are_refused_until_there_is_one():
     with Target(echo) as target, Web({}) as web, Administered(targets_config(web)) as passage:
-        assert any("has not answered yet" in line["message"] for line in passage.records())
+        eventually(lambda: any("has not answered yet" in line["message"] for line in passage.records()))
         assert refusal(passage)
         web.pages["/targets"] = listed(target.port)
         eventually(lambda: passage.totals()["passage_targets_discovered"] == 1, 40)

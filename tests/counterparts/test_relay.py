@@ -102,8 +102,8 @@ def test_a_slow_reader_loses_nothing_and_costs_no_memory():
 
 
 def test_a_relay_without_traffic_is_closed():
-    with Target(echo) as target, Passage(relay(target.port, None) + "[limits]\nrelay_idle = 10\n") as passage:
-        with passage.connect(timeout=30) as client:
+    with Target(echo) as target, Passage(relay(target.port, None) + "[limits]\nrelay_idle = 30\n") as passage:
+        with passage.connect(timeout=90) as client:
             client.sendall(LOGIN)
             assert exactly(client, len(LOGIN)) == LOGIN
             time.sleep(6)
@@ -111,7 +111,7 @@ def test_a_relay_without_traffic_is_closed():
             assert exactly(client, 10) == b"still here"
             began = time.monotonic()
             assert until_end(client) == b""
-            assert 8 < time.monotonic() - began < 20
+            assert 28 < time.monotonic() - began < 60
 
 
 def test_a_player_is_told_that_the_target_is_down():

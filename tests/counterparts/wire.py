@@ -135,7 +135,7 @@ class Target:
                 stream, _ = self.listener.accept()
             except OSError:
                 return
-            stream.settimeout(20)
+            stream.settimeout(90)
             threading.Thread(target=self._run, args=(stream,), daemon=True).start()
 
     def _run(self, stream):

@@ -1,96 +1,21 @@
 //! No secret of a configuration leaves the program but where it belongs: everything that it says at its most
 //! talkative, while everything that it asks goes wrong, is searched for all of them.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use flate2::read::GzDecoder;
+use passage_proto::cookie::{AuthCookie, CookieCheck, CookieKeys};
 
-use crate::client::{Client, LOGIN, MODERN, STATUS, handshake, login_start, status_request};
-use crate::process::{PATIENCE, Process, page, wait_for};
+use crate::blabbermouth::Blabbermouth;
+use crate::client::TRANSFER;
+use crate::grumbler::Grumbler;
+use crate::process::{Process, page, wait_for};
+use crate::visitor::{log_in, log_in_with, ping};
 
 /// What every secret of these tests has in it, and nothing else that is ever said.
 const MARK: &str = "s3cr3tMARK";
-
-/// A web server that is asked everything, quotes the whole question, and says that it went wrong.
-struct Blabbermouth {
-    address: SocketAddr,
-    questions: Arc<Mutex<Vec<Question>>>,
-}
-
-#[derive(Clone)]
-struct Question {
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Blabbermouth {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let questions = Arc::<Mutex<Vec<Question>>>::default();
-        let asked = Arc::clone(&questions);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let asked = Arc::clone(&asked);
-                // Whoever speaks no HTTP/1 is left alone.
-                thread::spawn(move || converse(stream, &asked).unwrap_or_default());
-            }
-        });
-        Self { address, questions }
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        self.questions.lock().unwrap().clone()
-    }
-
-    /// Whether somebody was told this secret in the head of a question to this path.
-    fn was_told(&self, path: &str, secret: &str) -> bool {
-        let questions = self.questions();
-        questions
-            .iter()
-            .any(|question| question.head.contains(path) && question.head.contains(secret))
-    }
-}
-
-fn converse(stream: TcpStream, asked: &Mutex<Vec<Question>>) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(&stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head)? == 0 {
-            break;
-        }
-    }
-    let lower = head.to_ascii_lowercase();
-    let field = |name: &str| {
-        let line = lower.lines().find_map(|line| line.strip_prefix(name))?;
-        Some(line.trim().to_owned())
-    };
-    let length = field("content-length:").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    if field("content-encoding:").is_some_and(|coding| coding == "gzip") {
-        let mut plain = Vec::new();
-        GzDecoder::new(&*body).read_to_end(&mut plain)?;
-        body = plain;
-    }
-    let answer = format!("no: {}", head.replace("\r\n", " | "));
-    asked.lock().unwrap().push(Question { head, body });
-    let length = answer.len();
-    (&stream).write_all(
-        format!(
-            "HTTP/1.1 400 No\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: \
-             {length}\r\n\r\n{answer}"
-        )
-        .as_bytes(),
-    )
-}
 
 /// A secret with its place in it, so that a leak says whose it is.
 fn secret(place: &str) -> String {
@@ -118,79 +43,99 @@ users: [{{ name: a, user: {{ token: {} }} }}]
     path
 }
 
-/// A configuration with a secret in every key that takes one, most of which ask `at`.
-fn configuration(at: SocketAddr, folder: &Path) -> String {
-    let kubeconfig = kubeconfig(at, folder);
-    format!(
+/// A configuration with a secret in every key that takes one; `at` and `grpc` are asked.
+fn configuration(at: SocketAddr, grpc: SocketAddr, folder: &Path) -> String {
+    let otel = ["metrics", "traces", "logs"].map(|signal| {
+        let token = secret(signal);
+        format!("{signal}_endpoint = \"http://{at}/v1/{signal}\"\n{signal}_token = \"{token}\"\n")
+    });
+    let general = format!(
         r#"
 address = "127.0.0.1:0"
 auth_secret = "{auth}"
 auth_secret_previous = "{previous}"
+discovery = {{ targets = [{{ identifier = "hub", address = "hub.test" }}] }}
+authentication = {{ type = "disabled" }}
 [shards]
 count = 1
 pin = false
-[otel]
-metrics_endpoint = "http://{at}/v1/metrics"
-metrics_token = "{metrics}"
-metrics_interval = 1
-traces_endpoint = "http://{at}/v1/traces"
-traces_token = "{traces}"
-logs_endpoint = "http://{at}/v1/logs"
-logs_token = "{logs}"
 [sentry]
 address = "http://{MARK}dsn0123456789abcdef@{at}/1"
 debug = true
 [admin]
 address = "127.0.0.2:0"
+[otel]
+metrics_interval = 1
+"#,
+        auth = secret("auth"),
+        previous = secret("previous"),
+    );
+    [general, otel.concat(), routes(at, grpc, folder)].concat()
+}
+
+/// A route for each way to ask.
+fn routes(at: SocketAddr, grpc: SocketAddr, folder: &Path) -> String {
+    let asking = |path: &str, place: &str| {
+        let token = secret(place);
+        format!("type = \"http\", address = \"http://{at}{path}\", token = \"{token}\"")
+    };
+    let calling = |place: &str| {
+        let token = secret(place);
+        format!("type = \"grpc\", address = \"http://{grpc}\", token = \"{token}\"")
+    };
+    format!(
+        r#"
 [[routes]]
-hostname = "status.test"
-status = {{ type = "http", address = "http://{at}/status", token = "{status}" }}
-discovery = {{ type = "http", address = "http://{at}/targets", token = "{targets}" }}
-authentication = {{ type = "disabled" }}
+hostname = "transfer.test"
 [[routes]]
-hostname = "authentication.test"
-authentication = {{ type = "grpc", address = "http://{at}", token = "{authentication}" }}
+hostname = "http.test"
+status = {{ {status} }}
+discovery = {{ {targets} }}
+[[routes]]
+hostname = "grpc.test"
+status = {{ {grpc_status} }}
+authentication = {{ {authentication} }}
 [[routes]]
 hostname = "discovery.test"
-authentication = {{ type = "disabled" }}
-discovery = {{ type = "grpc", address = "http://{at}", token = "{discovery}" }}
-localization = {{ type = "grpc", address = "http://{at}", token = "{localization}" }}
+discovery = {{ {discovery} }}
+localization = {{ {localization} }}
+[[routes]]
+hostname = "action.test"
+discovery = {{ targets = [{{ identifier = "hub", address = "hub.test" }}], actions = [{{ {action} }}] }}
+[[routes]]
+hostname = "strategy.test"
+strategy = {{ {strategy} }}
 [[routes]]
 hostname = "agones.test"
-authentication = {{ type = "disabled" }}
 discovery = {{ type = "agones", kubeconfig = "{kubeconfig}" }}
 [[routes]]
 hostname = "mojang.test"
 authentication = {{ url = "http://{at}/sessions" }}
 "#,
-        auth = secret("auth"),
-        previous = secret("previous"),
-        metrics = secret("metrics"),
-        traces = secret("traces"),
-        logs = secret("logs"),
-        status = secret("status"),
-        targets = secret("targets"),
-        authentication = secret("authentication"),
-        discovery = secret("discovery"),
-        localization = secret("localization"),
-        kubeconfig = kubeconfig.display(),
+        status = asking("/status", "status"),
+        targets = asking("/targets", "targets"),
+        grpc_status = calling("Status"),
+        authentication = calling("Authentication"),
+        discovery = calling("Discovery"),
+        localization = calling("Localization"),
+        action = calling("DiscoveryAction"),
+        strategy = calling("Strategy"),
+        kubeconfig = kubeconfig(at, folder).display(),
     )
 }
 
-/// Whatever a player of this route can make it ask.
-fn play(address: SocketAddr, host: &str) {
-    let mut ping = Client::connect(address);
-    ping.send(&[handshake(MODERN, host, STATUS), status_request()].concat());
-    let mut login = Client::connect(address);
-    login.send(&[handshake(MODERN, host, LOGIN), login_start("Alice")].concat());
-    // What they are told is none of this test's business, as long as it is none of the secrets.
-    for stream in [&ping.stream, &login.stream] {
-        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let mut told = Vec::new();
-        let _ends_or_waits = (&*stream).read_to_end(&mut told);
-        assert_silent("a player", &told);
-    }
-}
+/// The hosts of all routes, and one without.
+const HOSTS: [&str; 9] = [
+    "transfer",
+    "http",
+    "grpc",
+    "discovery",
+    "action",
+    "strategy",
+    "agones",
+    "mojang",
+    "unknown",
+];
 
 #[track_caller]
 fn assert_silent(who: &str, said: &[u8]) {
@@ -210,41 +155,85 @@ fn base64_of(text: &str) -> String {
     base64::engine::general_purpose::STANDARD_NO_PAD.encode(&text.as_bytes()[..text.len() / 3 * 3])
 }
 
-#[test]
-fn no_secret_is_said_whatever_goes_wrong() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Blabbermouth::start();
-    let file = folder.path().join("passage.toml");
-    std::fs::write(&file, configuration(server.address, folder.path())).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passage"));
-    command.args(["run", "--config"]).arg(&file).env_clear();
-    command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
-    let passage = Process::start(command);
-
-    for host in [
-        "status",
-        "authentication",
-        "discovery",
-        "agones",
-        "mojang",
-        "unknown",
-    ] {
-        play(passage.address, &format!("{host}.test"));
+/// Whatever players of all routes can make it ask; none of them is told a secret.
+fn play(address: SocketAddr) {
+    for host in HOSTS.map(|host| format!("{host}.test")) {
+        assert_silent(&format!("a ping to {host}"), &ping(address, &host).told);
+        assert_silent(&format!("a login to {host}"), &log_in(address, &host).told);
     }
-    // The secrets do go where they belong, or this test would prove nothing.
+}
+
+/// The cookies of players are signed with the secret, and believed if they are signed with the one before.
+fn assert_signing(address: SocketAddr) {
+    let keys = |place| CookieKeys::new(secret(place).as_bytes(), None).unwrap();
+    let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let check = CookieCheck {
+        client: [127, 0, 0, 1].into(),
+        unix_seconds,
+        expiry_seconds: 3_600,
+    };
+    let cookie = log_in(address, "transfer.test").cookie.unwrap();
+    assert!(keys("auth").verify(&cookie, &check).is_ok());
+    let old = AuthCookie {
+        timestamp: unix_seconds,
+        client_addr: ([127, 0, 0, 1], 1).into(),
+        user_name: "Alice".into(),
+        user_id: uuid::Uuid::from_u128(7),
+        target: None,
+        profile_properties: Vec::new(),
+        extra: serde_json::Map::new(),
+    };
+    let old = old.sign(&keys("previous")).unwrap();
+    let visit = log_in_with(address, "mojang.test", TRANSFER, Some(&old));
+    assert_eq!((visit.announced, visit.welcomed), (Some(false), true));
+    assert_silent("a returning player", &visit.told);
+}
+
+/// Every secret goes where it belongs, or nothing would be proven by its absence elsewhere.
+fn assert_told(server: &Blabbermouth, grumbler: &Grumbler) {
     for (path, place) in [
         ("/v1/metrics", "metrics"),
         ("/v1/traces", "traces"),
         ("/v1/logs", "logs"),
         ("/status", "status"),
         ("/targets", "targets"),
+        ("/apis/allocation.agones.dev/", "kubeconfig"),
     ] {
         let secret = secret(place);
         wait_for(path, || server.was_told(path, &secret).then_some(()));
     }
+    for service in [
+        "Status",
+        "Authentication",
+        "Discovery",
+        "DiscoveryAction",
+        "Strategy",
+        "Localization",
+    ] {
+        wait_for(service, || {
+            grumbler.was_told(service, &secret(service)).then_some(())
+        });
+    }
     wait_for("a report", || {
         server.was_told("/api/1/envelope", MARK).then_some(())
     });
+}
+
+#[test]
+fn no_secret_is_said_whatever_goes_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, grumbler) = (Blabbermouth::start(), Grumbler::start());
+    let file = folder.path().join("passage.toml");
+    let text = configuration(server.address, grumbler.address, folder.path());
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passage"));
+    command.args(["run", "--config"]).arg(&file).env_clear();
+    command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
+    let passage = Process::start(command);
+
+    play(passage.address);
+    assert_signing(passage.address);
+    assert_told(&server, &grumbler);
     for path in ["/metrics", "/livez", "/readyz"] {
         assert_silent(path, page(passage.admin, path).as_bytes());
     }
@@ -278,13 +267,14 @@ fn run(file: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 #[test]
 fn no_command_says_a_secret_of_a_right_configuration() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Blabbermouth::start();
+    let (server, grumbler) = (Blabbermouth::start(), Grumbler::start());
     let file = folder.path().join("passage.toml");
-    std::fs::write(&file, configuration(server.address, folder.path())).unwrap();
+    let text = configuration(server.address, grumbler.address, folder.path());
+    std::fs::write(&file, text).unwrap();
     for arguments in [
         &["check"][..],
         &["check", "--adapters"],
-        &["route", "status.test"],
+        &["route", "http.test"],
         &["route", "agones.test"],
     ] {
         let Output { stdout, stderr, .. } = run(&file, arguments, &[]);

@@ -1,5 +1,8 @@
-//! Drives an attack: one thread, one epoll loop, until it is told to end.
+//! Drives an attack: one thread, one epoll loop, until it is told to end. It yields after each step, because
+//! clients whose times are taken share its CPU, and the scheduler lets nobody in before a slice of some
+//! milliseconds is over.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,10 +24,10 @@ const TICK: Duration = Duration::from_millis(5);
 const SWEEP: Duration = Duration::from_millis(100);
 /// Connections begun in one turn, so that a turn stays short.
 const BEGUN_PER_TURN: usize = 64;
+/// Connections that say something more in one turn.
+const PULSED_PER_TURN: usize = 64;
 /// Starts that are not made up for after a pause.
 const ARREARS_MAX: f64 = 256.0;
-/// Added to the thread's niceness: who measures shares its CPU and goes first.
-const NICENESS: i32 = 10;
 /// No storm lasts longer, whoever forgets to end it.
 const STORM_MAX: Duration = Duration::from_secs(120);
 
@@ -74,15 +77,9 @@ impl Storm {
     ) -> io::Result<Self> {
         let (stop, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, holds) = (Arc::clone(&stop), Arc::clone(&held));
-        let thread = std::thread::Builder::new()
-            .name("storm".to_owned())
-            .spawn(move || {
-                if let Some(cpu) = cpu {
-                    pin::pin_thread(cpu)?;
-                }
-                rustix::process::nice(NICENESS)?;
-                Driver::new(attack, server, strength, seed)?.drive(&stopped, &holds)
-            })?;
+        let thread = pin::spawn_behind("storm", cpu, move || {
+            Driver::new(attack, server, strength, seed)?.drive(&stopped, &holds)
+        })?;
         Ok(Self {
             stop,
             held,
@@ -136,6 +133,10 @@ struct Driver {
     event_loop: EventLoop<Attacker>,
     random: Random,
     toll: Toll,
+    /// Who has its pulse next, in this interval,
+    pulsing: VecDeque<usize>,
+    /// and how many of them are due.
+    pulses_due: f64,
 }
 
 impl Driver {
@@ -161,19 +162,22 @@ impl Driver {
             event_loop: EventLoop::new(server, sources, true)?,
             random: Random::new(seed),
             toll: Toll::default(),
+            pulsing: VecDeque::new(),
+            pulses_due: 0.0,
         })
     }
 
     fn drive(mut self, stop: &AtomicBool, held: &AtomicUsize) -> io::Result<Toll> {
         let begun = Instant::now();
         let (mut due, mut looked) = (0.0, begun);
-        let (mut swept, mut pulsed) = (begun, begun);
+        let mut swept = begun;
         let mut ready = Vec::new();
         while !stop.load(Ordering::Acquire) && begun.elapsed() < STORM_MAX {
             let now = Instant::now();
-            due += now.saturating_duration_since(looked).as_secs_f64() * self.plan.rate;
-            due = due.min(ARREARS_MAX);
+            let passed = now.saturating_duration_since(looked).as_secs_f64();
+            due = (due + passed * self.plan.rate).min(ARREARS_MAX);
             looked = now;
+            self.pulse(passed);
             self.launch(&mut due, now);
             // At high rates a start is always due; the wait is then no longer than a look.
             let wait = Duration::from_secs_f64((1.0 / self.plan.rate).min(TICK.as_secs_f64()));
@@ -181,12 +185,9 @@ impl Driver {
             self.event_loop.take_ready(&mut ready);
             for &key in &ready {
                 self.serve(key);
+                std::thread::yield_now();
             }
             let now = Instant::now();
-            if self.plan.pulse.is_some_and(|pulse| now >= pulsed + pulse) {
-                pulsed = now;
-                self.pulse();
-            }
             if now >= swept + SWEEP {
                 swept = now;
                 self.sweep(now);
@@ -207,6 +208,7 @@ impl Driver {
             }
             *due -= 1.0;
             self.open(now);
+            std::thread::yield_now();
         }
     }
 
@@ -262,10 +264,25 @@ impl Driver {
         }
     }
 
-    fn pulse(&mut self) {
-        let keys: Vec<usize> = self.event_loop.iter().map(|(key, _)| key).collect();
+    /// Each connection says something more once an interval, spread over it: a burst of thousands would
+    /// measure the CPU that clients and attackers share.
+    #[expect(clippy::cast_precision_loss, reason = "thousands of connections")]
+    fn pulse(&mut self, passed: f64) {
+        let Some(interval) = self.plan.pulse else { return };
+        let rate = self.event_loop.len() as f64 / interval.as_secs_f64();
+        self.pulses_due = (self.pulses_due + passed * rate).min(ARREARS_MAX);
         let mut output = Vec::new();
-        for key in keys {
+        for _ in 0..PULSED_PER_TURN {
+            if self.pulses_due < 1.0 {
+                return;
+            }
+            self.pulses_due -= 1.0;
+            if self.pulsing.is_empty() {
+                self.pulsing.extend(self.event_loop.iter().map(|(key, _)| key));
+            }
+            let Some(key) = self.pulsing.pop_front() else {
+                return;
+            };
             if self.event_loop.unsent(key) > 0 {
                 continue;
             }
@@ -280,6 +297,7 @@ impl Driver {
                 continue;
             }
             self.make(key, next);
+            std::thread::yield_now();
         }
     }
 
@@ -319,6 +337,7 @@ impl Driver {
         let old: Vec<usize> = old.map(|(key, _)| key).collect();
         for key in old {
             self.event_loop.close(key);
+            std::thread::yield_now();
         }
     }
 }

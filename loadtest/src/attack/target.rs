@@ -30,7 +30,7 @@ pub enum Manner {
 pub struct BadTarget {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl BadTarget {
@@ -44,14 +44,10 @@ impl BadTarget {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("bad-target".to_owned())
-            .spawn(move || {
-                // Unpinned and unkind is good enough for a target that misbehaves.
-                let _ = cpu.map(pin::pin_thread);
-                let _ = rustix::process::nice(10);
-                serve(&listener, manner, &stopped);
-            })?;
+        let thread = pin::spawn_behind("bad-target", cpu, move || {
+            serve(&listener, manner, &stopped);
+            Ok(())
+        })?;
         Ok(Self {
             address,
             stop,
@@ -84,9 +80,12 @@ fn serve(listener: &TcpListener, manner: Manner, stop: &AtomicBool) {
                 streams.push(stream);
             }
         }
-        streams.retain_mut(|stream| match manner {
-            Manner::Faucet => pour(stream, &chunk),
-            Manner::Deaf => is_open(stream),
+        streams.retain_mut(|stream| {
+            std::thread::yield_now();
+            match manner {
+                Manner::Faucet => pour(stream, &chunk),
+                Manner::Deaf => is_open(stream),
+            }
         });
         std::thread::park_timeout(TURN);
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use passage_loadtest::pin;
+use passage_loadtest::{pin, server};
 use tempfile::TempDir;
 
 use super::config::{PassageFiles, free_address};
@@ -19,8 +19,12 @@ use super::config::{PassageFiles, free_address};
 const START_MAX: Duration = Duration::from_secs(15);
 /// And this long to end after SIGTERM.
 const END_MAX: Duration = Duration::from_secs(5);
-/// Whatever it still does once it listens, for example starting a worker, is over then.
-const SETTLING: Duration = Duration::from_millis(50);
+/// Whatever it still does once it listens, for example making keys and loading certificates, is over when it
+/// used less than this within [`SETTLING`].
+const SETTLED_CPU: Duration = Duration::from_millis(1);
+const SETTLING: Duration = Duration::from_millis(100);
+/// A server that is never quiet is measured all the same.
+const SETTLING_MAX: Duration = Duration::from_secs(3);
 /// Of what a server writes to standard error, so much is kept.
 const COMPLAINT_BYTES_MAX: u64 = 16 * 1024;
 
@@ -34,6 +38,11 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
+    /// Whether the load has a CPU that the server does not use.
+    pub(crate) fn load_is_alone(&self) -> bool {
+        self.load.is_some_and(|load| !self.server.contains(&load))
+    }
+
     /// The first two CPUs that are allowed, unless others are asked for. A server of more than one thread
     /// gets further ones, and in the end that of the load.
     pub(crate) fn choose(server: Option<usize>, load: Option<usize>, threads: usize) -> io::Result<Self> {
@@ -196,6 +205,7 @@ pub(crate) fn start(
         files: Vec::new(),
     };
     process.wait_until_it_listens()?;
+    process.explain(process.wait_until_it_is_quiet())?;
     Ok(process)
 }
 
@@ -230,7 +240,6 @@ impl Process {
                 )));
             }
             if TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok() {
-                std::thread::park_timeout(SETTLING);
                 return Ok(());
             }
             if Instant::now() > until {
@@ -240,6 +249,20 @@ impl Process {
                 )));
             }
             std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// Its start is no part of what is measured.
+    fn wait_until_it_is_quiet(&self) -> io::Result<()> {
+        let until = Instant::now() + SETTLING_MAX;
+        let mut before = server::read(self.pid())?.cpu;
+        loop {
+            std::thread::park_timeout(SETTLING);
+            let now = server::read(self.pid())?.cpu;
+            if now.saturating_sub(before) < SETTLED_CPU || Instant::now() > until {
+                return Ok(());
+            }
+            before = now;
         }
     }
 

@@ -18,7 +18,10 @@ const SWEEP: Duration = Duration::from_millis(100);
 /// Runs one thread's share until [`Phase::Draining`] or its count, then lets what is in flight end.
 pub(crate) fn churn<F: Flow>(flow: F, share: Share, signals: &Signals) -> io::Result<Tally> {
     let sources = Sources::new(share.sources, &mut Random::split(share.seed, share.thread));
-    let event_loop = EventLoop::new(share.target, sources, false)?;
+    let mut event_loop = EventLoop::new(share.target, sources, false)?;
+    if share.awake {
+        event_loop.stay_awake();
+    }
     let begun_at = Instant::now();
     let supply = Supply::new(&share);
     let churn = Churn {
@@ -102,7 +105,8 @@ impl<F: Flow> Churn<'_, F> {
             if phase >= Phase::Measuring && !measuring {
                 measuring = true;
                 self.tally = self.tally.renewed();
-                self.begun = 0;
+                // What is in flight ends while it counts.
+                self.begun = self.event_loop.len() as u64;
             }
             self.launch(phase);
             if self.stop.is_some() && self.event_loop.len() == 0 {
@@ -113,6 +117,7 @@ impl<F: Flow> Churn<'_, F> {
             self.event_loop.take_ready(&mut ready);
             for &key in &ready {
                 self.serve(key);
+                self.make_way();
             }
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();
@@ -151,6 +156,13 @@ impl<F: Flow> Churn<'_, F> {
             };
             let Some(start) = start else { return };
             self.begin(start);
+            self.make_way();
+        }
+    }
+
+    fn make_way(&self) {
+        if self.share.makes_way {
+            std::thread::yield_now();
         }
     }
 

@@ -140,6 +140,9 @@ pub(crate) fn run<T: Traffic>(
     }
     let sources = Sources::new(share.sources, &mut Random::split(share.seed, share.thread));
     let mut ends = EventLoop::new(share.target, sources, true)?;
+    if share.awake {
+        ends.stay_awake();
+    }
     ends.listen(arrival.0.try_clone()?)?;
     let relays = Relays {
         greeting_bytes: talk.greeting(0).len(),

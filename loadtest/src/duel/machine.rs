@@ -10,10 +10,18 @@ pub(super) fn describe() -> Value {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     json!({
         "cpu": model(&cpuinfo),
+        "congestion_control": congestion_control(),
         // Not how many this thread may use: it is pinned.
         "cores": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": kernel.as_deref().map(str::trim),
     })
+}
+
+/// What senders are slowed down by, where nothing else is asked for. It decides about more than the network:
+/// BBR paces what it sends by a timer, which costs everybody who sends much several times as much CPU time.
+pub(super) fn congestion_control() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").ok()?;
+    Some(name.trim().to_owned())
 }
 
 fn model(cpuinfo: &str) -> Option<&str> {

@@ -140,6 +140,8 @@ impl Workload {
         match self.kind {
             // Nothing happens.
             Kind::Idle => usual.min(Duration::from_millis(500)),
+            // Sent when it is due, to a server that has time for it: what counts are the latest of many.
+            Kind::Players | Kind::StatusOpen => usual * 4,
             _ => usual,
         }
     }

@@ -2,6 +2,7 @@
 //! spends, and whether all of it comes back.
 
 mod battle;
+mod burden;
 mod clients;
 mod fortress;
 mod readings;
@@ -29,7 +30,7 @@ pub(crate) struct AttackArgs {
     /// The program to attack; next to this one if not given
     #[arg(long)]
     passage: Option<PathBuf>,
-    /// Seconds of each attack, and of the calm before it; at most 60
+    /// Seconds of each attack, and of each look at clients without it; at most 60
     #[arg(long, default_value = "3", value_parser = parse_duration)]
     duration: Duration,
     /// Only these attacks

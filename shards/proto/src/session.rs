@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::fault::Fault;
 use crate::proxy_header::Allowed;
 use crate::question::{Answer, AskError, ClientInfo, Question, RewriteHost, Target};
+use crate::text::Text;
 use crate::{Entropy, Now};
 
 use context::{Context, Listening};
@@ -114,8 +115,10 @@ pub struct Handoff {
 /// How a conversation ended, as the session sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// A status was served (with or without a ping), modern or legacy.
+    /// A status was served, modern or legacy, and no ping was answered after it.
     StatusServed,
+    /// A ping was answered: a client has nothing left to say then, and the game's server closes at once.
+    Pinged,
     /// The transfer packet was written.
     Transferred,
     /// An adapter said no or failed. In a login the player has read a disconnect message; a ping was just
@@ -261,6 +264,31 @@ impl Session {
         self.go(Err(Ending::Close(end)));
     }
 
+    /// Ends the conversation at once, for a reason of the caller's: with this text (a JSON text component or
+    /// plain text) where [`Self::reads_words`]. It comes with the next [`Self::poll`]; nobody is asked
+    /// anything.
+    pub fn dismiss(&mut self, text: &str, end: End) {
+        if matches!(self.leave_phase(), Phase::Over) {
+            return;
+        }
+        self.paused = false;
+        farewell::disconnect(&Text::parse(text), &mut self.context);
+        self.finish(Effect::Close(end));
+    }
+
+    /// Whether the client is at a point where it would read a disconnect message: in a login, but not between
+    /// its encryption response and our cipher.
+    #[must_use]
+    pub fn reads_words(&self) -> bool {
+        !matches!(self.phase, Phase::Over) && self.context.listening != Listening::Deaf
+    }
+
+    /// The client's locale, once it has told it.
+    #[must_use]
+    pub fn locale(&self) -> Option<&str> {
+        self.context.locale.as_deref()
+    }
+
     /// Lends memory for what the next event has to say: it comes back in the output of the next
     /// [`Self::poll`] that is called with an output without any. What it holds is sent first.
     ///
@@ -293,6 +321,15 @@ impl Session {
             phase if phase.lets_input_wait() => !self.context.inbox.is_full(self.context.bounds.frame_bytes),
             _ => true,
         }
+    }
+
+    /// How many bytes have to come at least before [`Self::receive`] can lead to anything: what is missing of
+    /// a frame whose length has come; 0 if that is not known. Bounded by the bounds of frames.
+    ///
+    /// A caller that waits for that many spares itself the work for each byte of who sends them one by one.
+    #[must_use]
+    pub fn missing_bytes(&self) -> usize {
+        self.phase.missing_bytes(&self.context)
     }
 
     /// Sets the trace (W3C `traceparent`) that the session cookie carries on to the next server. Without this

@@ -214,6 +214,21 @@ pub fn split_frame(bytes: &[u8], bytes_max: usize) -> Result<Option<Range<usize>
     }
 }
 
+/// How many bytes the first frame of `bytes` still lacks, as far as its prefix tells; 0 if it does not, or
+/// lacks none.
+#[must_use]
+pub fn missing_of_frame(bytes: &[u8], bytes_max: usize) -> usize {
+    let Ok(None) = split_frame(bytes, bytes_max) else {
+        return 0;
+    };
+    let mut prefix = Reader::new(bytes);
+    let length = prefix
+        .var_int()
+        .ok()
+        .and_then(|length| usize::try_from(length).ok());
+    length.map_or(0, |length| length.saturating_sub(prefix.remaining()))
+}
+
 /// Appends a frame: `write_packet` appends id and fields, the length goes in front of them.
 ///
 /// Callers keep packets within [`FRAME_BYTES_MAX`]; `limits.rs` proves it for all that Passage sends.

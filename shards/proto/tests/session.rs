@@ -15,6 +15,8 @@ mod cookies;
 mod corpus;
 #[path = "session/deadlines.rs"]
 mod deadlines;
+#[path = "session/dismissal.rs"]
+mod dismissal;
 #[path = "session/properties.rs"]
 mod properties;
 #[path = "session/recordings.rs"]

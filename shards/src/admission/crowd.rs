@@ -8,10 +8,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::limiter::Prefixes;
 use crate::limits::CROWD_COUNTERS as ROW;
+use crate::sync::{AtomicU32, Ordering};
 
 pub(super) struct Crowd {
     rows: [Box<[AtomicU32]>; 2],

@@ -7,11 +7,13 @@ use passage_proto::question::{
     Answer, AskError, AuthenticateQuery, EncryptedSecret, Message, Purpose, Question, Refusal, RoutePlan,
     RouteQuery,
 };
+use passage_proto::session::End;
 use passage_proto::text::keys;
 
 use super::Connection;
 use super::errand::{Call, Detail, Errand};
 use crate::ask::{RemoteAnswer, RemoteQuestion, authentication_refusal};
+use crate::limits::rsa_queue_for_newcomers;
 use crate::metrics::{AdapterName, AdapterType, Bound};
 use crate::route::Authentication;
 use crate::shard::RouteRef;
@@ -68,7 +70,8 @@ impl Connection {
     /// Counts the login as one of the shard's; gives the bound that does not let it in.
     fn shed_login(&mut self, plan: &RoutePlan) -> Option<Bound> {
         let encrypts = matches!(plan, RoutePlan::Transfer(plan) if plan.encrypt);
-        if encrypts && self.shard.decryptor.waiting() >= self.shard.terms.limits.rsa_queue_per_shard {
+        let queue = rsa_queue_for_newcomers(self.shard.terms.limits.rsa_queue_per_shard);
+        if encrypts && self.shard.decryptor.waiting() >= queue {
             return Some(Bound::RsaQueue);
         }
         let admission = &self.shard.admission;
@@ -79,7 +82,14 @@ impl Connection {
         self.login.is_none().then_some(Bound::Logins)
     }
 
+    /// Has the secret decrypted. Over the bound the login ends without a word: the client enciphers from here
+    /// on, and until its secret is decrypted nothing can be said that it would read.
     fn decrypt(&mut self, encrypted: EncryptedSecret) -> Option<Answer> {
+        if self.shard.decryptor.waiting() >= self.shard.terms.limits.rsa_queue_per_shard {
+            self.shard.count(|meter| meter.shed(Bound::RsaQueue));
+            self.session.dismiss("", End::Refused(AskError::Overloaded));
+            return None;
+        }
         let decrypting = self.shard.decryptor.submit(encrypted, self.socket.notifier());
         self.errand = Some(Errand::Decryption(decrypting));
         None

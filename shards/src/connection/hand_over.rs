@@ -104,6 +104,9 @@ impl Connection {
             ..
         } = self;
         record.handed_over(&handoff.target, session.facts());
+        for side in [&socket, &target] {
+            side.expect_signs_of_life(shard.terms.limits.relay_gone);
+        }
         let on_end = move |report: RelayReport| {
             record.relay_closed(report.end, report.took);
             drop((seat, counted));

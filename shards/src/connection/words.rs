@@ -1,13 +1,16 @@
 //! The words of a last message, from a service if the route has one, else from what is at hand.
 
-use passage_proto::question::{Answer, AskError, LocalizeQuery};
+use futures_lite::future;
+use passage_proto::question::{Answer, AskError, LocalizeQuery, Message};
+use passage_proto::session::End;
 
 use super::Connection;
 use super::errand::{Call, Detail, Errand};
 use crate::ask::{RemoteAnswer, RemoteQuestion};
 use crate::engine::Event;
-use crate::limits::WORDS_PATIENCE;
+use crate::limits::{LINGER, WORDS_PATIENCE};
 use crate::metrics::{AdapterName, AdapterType};
+use crate::outcome::Outcome;
 use crate::route::Localization;
 use crate::shard::{Gate, RouteRef};
 
@@ -67,6 +70,37 @@ impl Connection {
         };
         self.concluded(call, Detail::Nothing, text.as_ref().err().copied());
         text.unwrap_or_else(|_| self.words(query))
+    }
+
+    /// Sends the client away at once: with the words at hand where it would read some. Nobody is asked for
+    /// them and nothing waits, not even for room in the socket: who does not read them has lost them.
+    pub(super) async fn dismiss(mut self, key: &'static str, outcome: Outcome) {
+        let mut output = Vec::new();
+        if self.session.reads_words() && self.shard.has_room_to_linger() {
+            let query = LocalizeQuery {
+                locale: self.session.locale().map(str::to_owned),
+                message: Message {
+                    key: key.into(),
+                    params: Vec::new(),
+                },
+            };
+            let words = self.words(&query);
+            self.session.dismiss(&words, End::Refused(AskError::Overloaded));
+            output = self.socket.take_buffer();
+            let _over = self.session.poll(&mut output);
+        }
+        let Self {
+            record,
+            session,
+            mut socket,
+            ..
+        } = self;
+        record.ended(outcome, session.facts());
+        if !output.is_empty() {
+            // From here on the engine has the bytes, whether or not the kernel takes them at once.
+            let _under_way = future::poll_once(socket.send(output, None)).await;
+            socket.finish(LINGER);
+        }
     }
 
     /// The words at hand.

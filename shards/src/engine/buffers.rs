@@ -13,9 +13,7 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
 use super::Settings;
-
-/// Common buffers that the kernel may fill at a time, until that is too few.
-const COMMON_OFFERED: u16 = 64;
+use crate::limits::RECEIVE_BUFFERS_OFFERED;
 
 /// Large buffers that the kernel may fill at a time. One, because memory that is in the cache is copied
 /// faster than the next socket could be waited for.
@@ -58,7 +56,7 @@ impl Buffers {
                 Kind::Common,
                 buffers,
                 u32::from(buffer_bytes),
-                COMMON_OFFERED,
+                RECEIVE_BUFFERS_OFFERED,
             )?,
             large: Stock::register(
                 ring,
@@ -91,11 +89,14 @@ impl Buffers {
         self.stock(kind).offered
     }
 
-    /// A receive found no common buffer: from now on twice as many are offered.
-    pub(super) fn offer_more(&mut self) {
+    /// A receive found no common buffer: from now on twice as many are offered. Says whether all were offered
+    /// already.
+    pub(super) fn offer_more(&mut self) -> bool {
         let stock = &mut self.common;
+        let offered_all = stock.offered_max >= stock.count;
         stock.offered_max = stock.offered_max.saturating_mul(2).min(stock.count);
         stock.restock();
+        offered_all
     }
 
     /// Whether so many of a kind are leased that nobody should hold one for longer than a turn.

@@ -22,6 +22,7 @@ use super::ring::{Completion, Ring};
 use super::slot::{Face, Slots};
 use super::tag::{Key, Op, decode};
 use super::timers::{Clock, Wheel};
+use super::trim::Trim;
 use super::wake::Signal;
 use super::{EngineError, Settings, Stats};
 use crate::metrics::{Durations, TURNS};
@@ -44,11 +45,11 @@ pub(super) struct Core {
     pub(super) relays: Slab<Relay>,
     /// Bytes that relays hold outside of the shard's buffers.
     pub(super) spilled: usize,
-    /// Bytes that they may hold.
+    /// Bytes that they may hold. Whenever a completion or a call is done with, `spilled` is no more.
     pub(super) spilled_max: usize,
-    /// The tick at which relays were last ended because they held more.
-    pub(super) relieved: u64,
     pub(super) pool: Pool,
+    /// What a parked shard looks at before it sleeps.
+    pub(super) trim: Trim,
     pub(super) wakes: Vec<Waker>,
     pub(super) calls: VecDeque<Call>,
     pub(super) clock: Clock,
@@ -62,6 +63,12 @@ pub(super) struct Core {
     pub(super) turns: Durations,
     /// Sockets that found no receive buffer of a kind, in order.
     pub(super) starved: [VecDeque<Key>; 2],
+    /// Quiet sends that were asked for, as they complete if the kernel says nothing of them.
+    pub(super) quiet: Vec<Completion>,
+    /// Room for the next of these.
+    pub(super) settled: Vec<Completion>,
+    /// Somebody waits for a quiet send: the next turn does not wait.
+    pub(super) hasty: bool,
     batch: Vec<Completion>,
     fired: Vec<u32>,
     signal: Arc<Signal>,
@@ -92,8 +99,8 @@ impl Core {
             relays: Slab::new(),
             spilled: 0,
             spilled_max: settings.relay_memory,
-            relieved: 0,
             pool: Pool::default(),
+            trim: Trim::default(),
             wakes: Vec::new(),
             calls: VecDeque::new(),
             clock: Clock::new(now),
@@ -104,6 +111,9 @@ impl Core {
             parked: false,
             turns: Durations::new(&TURNS),
             starved: Default::default(),
+            quiet: Vec::new(),
+            settled: Vec::new(),
+            hasty: false,
             batch: Vec::new(),
             fired: Vec::new(),
             signal,
@@ -119,13 +129,15 @@ impl Core {
         self.arm_signal();
         self.feed_starved();
         self.turns.record(self.now.elapsed());
-        self.ring.enter(wait)?;
+        let hasty = std::mem::take(&mut self.hasty);
+        self.ring.enter(wait.filter(|_| !hasty))?;
         Ok(self.proceed(Instant::now()))
     }
 
     /// A turn of a simulation, in which nothing waits and the time is what it is said to be.
     #[cfg(test)]
     pub(super) fn turn_at(&mut self, now: Instant) -> std::io::Result<usize> {
+        self.arm_signal();
         self.feed_starved();
         self.ring.enter(None)?;
         Ok(self.proceed(now))
@@ -136,8 +148,11 @@ impl Core {
         self.now = now;
         self.tick = self.clock.tick(self.now);
         let mut batch = std::mem::take(&mut self.batch);
+        let whole = self.ring.is_settled(TURN_MAX);
         self.ring.reap(&mut batch, TURN_MAX);
         let completed = batch.len();
+        self.settle(&batch, whole);
+        self.hasty |= !whole;
         self.process(&batch);
         batch.clear();
         self.batch = batch;
@@ -146,6 +161,7 @@ impl Core {
             self.pipes.close_spare();
             self.pipes_due = self.tick + PIPE_TICKS;
         }
+        self.trim.note(self.slots.open());
         self.stats.turns += 1;
         self.stats.completions += completed as u64;
         completed
@@ -208,7 +224,7 @@ impl Core {
 
     /// Processes completions one by one; a panic costs the slot that it happened for, and the receive buffer
     /// that the completion may have named.
-    fn process(&mut self, batch: &[Completion]) {
+    pub(super) fn process(&mut self, batch: &[Completion]) {
         let mut next = 0;
         while next < batch.len() {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -228,6 +244,8 @@ impl Core {
 
     fn dispatch(&mut self, completion: &Completion) {
         let (op, key) = decode(completion.user_data);
+        #[cfg(test)]
+        self.ring.shows(completion);
         #[cfg(test)]
         assert_ne!(
             self.panic_on.take_if(|on| *on == key),

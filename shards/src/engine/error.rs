@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::limits::SLOTS_MAX;
+
 /// Why there is no engine. Displays what is missing and what to do about it.
 #[derive(Debug)]
 pub enum EngineError {
@@ -12,6 +14,8 @@ pub enum EngineError {
     KernelTooOld(io::Error),
     /// Too little memory may be locked.
     MemoryLock(io::Error),
+    /// Every slot is taken: as many sockets, listeners and sleepers are open as operations can tell apart.
+    Full,
     /// Something else failed, while doing this.
     Io(&'static str, io::Error),
 }
@@ -47,6 +51,11 @@ impl fmt::Display for EngineError {
                 "not enough memory may be locked for io_uring ({error}): raise the limit to 8 MiB or more \
                  (ulimit -l 8192, LimitMEMLOCK= in a systemd unit, --ulimit memlock= in a container)"
             ),
+            Self::Full => write!(
+                f,
+                "the shard has no slot left for a listener: {SLOTS_MAX} sockets are open; lower \
+                 limits.connections_per_shard"
+            ),
             Self::Io(doing, error) => write!(f, "could not {doing}: {error}"),
         }
     }
@@ -59,6 +68,7 @@ impl std::error::Error for EngineError {
             | Self::KernelTooOld(error)
             | Self::MemoryLock(error)
             | Self::Io(_, error) => Some(error),
+            Self::Full => None,
         }
     }
 }

@@ -3,17 +3,19 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Engine;
+use socket2::SockRef;
+
 use super::calls::Call;
 use super::core::Core;
 use super::ring::Completion;
 use super::slot::Face;
 use super::tag::Key;
+use super::{Engine, EngineError};
 
 /// The first pause after an error.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -57,7 +59,7 @@ impl Acceptor {
 /// A listener at work. Dropping it closes it.
 pub struct Listening {
     engine: Engine,
-    key: Option<Key>,
+    key: Key,
 }
 
 impl Listening {
@@ -70,16 +72,22 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.engine.with(|core| core.close(key));
-        }
+        self.engine.with(|core| core.close(self.key));
     }
 }
 
 impl Engine {
     /// Accepts connections until [`Listening::close`] or a fatal error. The callback may call the engine and
     /// spawn; a panic in it costs that one connection.
-    pub fn listen(&self, listener: TcpListener, on_accept: Box<dyn FnMut(Accept)>) -> Listening {
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Full`] if there is no slot left; the listener is closed then.
+    pub fn listen(
+        &self,
+        listener: TcpListener,
+        on_accept: Box<dyn FnMut(Accept)>,
+    ) -> Result<Listening, EngineError> {
         let on_accept: OnAccept = Rc::new(RefCell::new(on_accept));
         let acceptor = Acceptor {
             on_accept,
@@ -87,15 +95,29 @@ impl Engine {
             closed: false,
         };
         let key = self.with(|core| {
-            let key = core
-                .slots
-                .insert(Some(listener.into()), Face::Listener(Box::new(acceptor)));
-            key.inspect(|key| core.accept(*key))
+            let face = Face::Listener(Box::new(acceptor));
+            let key = core.slots.insert(Some(listener.into()), face)?;
+            core.accept(key);
+            Some(key)
         });
-        Listening {
+        Ok(Listening {
             engine: self.clone(),
-            key,
+            key: key.ok_or(EngineError::Full)?,
+        })
+    }
+
+    /// Who is at the other end of a connection that was accepted.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection was reset, or is none to an IP address.
+    pub(crate) fn peer_of(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {
+        #[cfg(test)]
+        if let Some(peer) = self.with(|core| core.ring.peer_of(socket)) {
+            return Ok(peer);
         }
+        let peer = SockRef::from(socket).peer_addr()?;
+        peer.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -6,14 +6,19 @@
 //! non-blocking. (The ring's own operations on sockets do not look at that.) Splicing into a socket whose
 //! peer is gone raises SIGPIPE, which Rust's runtime ignores from the start; the error is what counts.
 
+#[cfg(test)]
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+#[cfg(test)]
+use std::rc::Rc;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-/// What a pipe should hold, in bytes of whole pages. The kernel fills each of its places with more than a
-/// page where it can; 64 places are within what an unprivileged user may have.
-const CAPACITY: usize = 256 * 1024;
+use crate::limits::PIPE_BYTES;
+
+#[cfg(test)]
+use super::simulation::{kernel::Kernel, tube::Tube};
 
 /// Bytes that are moved at once at most.
 const MOVED_MAX: usize = 1024 * 1024;
@@ -23,6 +28,9 @@ pub(super) struct Pipe {
     exit: OwnedFd,
     entrance: OwnedFd,
     held: usize,
+    /// What takes the place of both in a simulation.
+    #[cfg(test)]
+    tube: Option<Tube>,
 }
 
 /// The pipes of a shard: whoever carries bulk borrows one for as long as something is in it.
@@ -34,6 +42,11 @@ pub(super) struct Pipes {
     max: u16,
     /// Pipes that have been empty ever since the last look.
     spare: usize,
+    /// What takes the real kernel's place.
+    #[cfg(test)]
+    simulated: Option<Rc<RefCell<Kernel>>>,
+    /// How often one was wanted and there was none.
+    missed: u64,
 }
 
 impl Pipes {
@@ -43,7 +56,16 @@ impl Pipes {
             open: 0,
             max,
             spare: 0,
+            #[cfg(test)]
+            simulated: None,
+            missed: 0,
         }
+    }
+
+    /// From now on a simulated kernel makes the pipes.
+    #[cfg(test)]
+    pub(super) fn simulate(&mut self, kernel: Rc<RefCell<Kernel>>) {
+        self.simulated = Some(kernel);
     }
 
     /// An empty pipe. `None` while all are in use, the process has too many open files, or the kernel does
@@ -52,10 +74,26 @@ impl Pipes {
         let pipe = self.empty.pop();
         self.spare = self.spare.min(self.empty.len());
         pipe.or_else(|| {
-            let made = (self.open < self.max).then(|| Pipe::new().ok()).flatten();
+            let made = (self.open < self.max).then(|| self.make().ok()).flatten();
             self.open += u16::from(made.is_some());
+            self.missed += u64::from(made.is_none());
             made
         })
+    }
+
+    fn make(&self) -> io::Result<Pipe> {
+        let pipe = Pipe::new()?;
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            let tube = Some(Tube::open(kernel)?);
+            return Ok(Pipe { tube, ..pipe });
+        }
+        Ok(pipe)
+    }
+
+    /// How often one was wanted and there was none, so far.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// Takes a pipe back. One that is not empty is closed, and another may be made.
@@ -96,11 +134,13 @@ impl Pipe {
     fn new() -> io::Result<Self> {
         let (exit, entrance) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // If that is more than this user may have, a smaller pipe will do.
-        let _ = fcntl_setpipe_size(&entrance, CAPACITY);
+        let _ = fcntl_setpipe_size(&entrance, PIPE_BYTES);
         Ok(Self {
             exit,
             entrance,
             held: 0,
+            #[cfg(test)]
+            tube: None,
         })
     }
 
@@ -111,6 +151,10 @@ impl Pipe {
 
     /// Moves what `source` has received into the pipe; 0 bytes are the end of its stream.
     pub(super) fn fill(&mut self, source: BorrowedFd<'_>) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(tube) = &self.tube {
+            return tube.fill(source).inspect(|moved| self.held += moved);
+        }
         let moved = splice(
             source,
             None,
@@ -125,6 +169,10 @@ impl Pipe {
 
     /// Moves what is in the pipe to `sink`, as much as it takes.
     pub(super) fn drain(&mut self, sink: BorrowedFd<'_>) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(tube) = &self.tube {
+            return tube.drain(sink, self.held).inspect(|moved| self.held -= moved);
+        }
         let moved = splice(
             &self.exit,
             None,

@@ -1,10 +1,6 @@
 //! Empty vectors for output, so that a ping costs no allocation.
 
-/// Vectors that are kept at most.
-const KEPT_MAX: usize = 64;
-
-/// The largest vector that is kept, in bytes of capacity.
-const CAPACITY_MAX: usize = 64 * 1024;
+use crate::limits::{POOLED_BYTES_MAX, POOLED_MAX};
 
 /// A few empty vectors with some capacity.
 #[derive(Default)]
@@ -18,7 +14,7 @@ impl Pool {
     }
 
     pub(super) fn put(&mut self, mut vector: Vec<u8>) {
-        if self.vectors.len() < KEPT_MAX && (1..=CAPACITY_MAX).contains(&vector.capacity()) {
+        if self.vectors.len() < POOLED_MAX && (1..=POOLED_BYTES_MAX).contains(&vector.capacity()) {
             vector.clear();
             self.vectors.push(vector);
         }

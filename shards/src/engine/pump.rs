@@ -1,6 +1,7 @@
 //! The pump: the one task that turns the ring and, when nothing happens, sleeps inside the executor.
 
 use std::future::{Future, poll_fn};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::yield_now;
 use glommio::timer::Timer;
 
+use super::trim::trim;
 use super::wake::Bell;
 use super::{Engine, Shared};
 
@@ -41,8 +43,7 @@ impl Engine {
             clippy::expect_used,
             reason = "a shard that cannot sleep is of no use; duplicating fails at start or never"
         )]
-        let mut bell =
-            Bell::new(std::os::fd::AsFd::as_fd(&self.shared.rung)).expect("an eventfd to duplicate");
+        let mut bell = Bell::new(self.shared.rung.as_fd()).expect("an eventfd to duplicate");
         let mut lifeline = Lifeline::default();
         let (mut empty, mut yielded) = (0, self.now());
         while !self.with(|core| core.is_over()) {
@@ -86,7 +87,7 @@ impl Engine {
     }
 
     /// Wakes tasks and runs callbacks, outside of the core. Whether there were any.
-    fn run_callbacks(&self) -> bool {
+    pub(super) fn run_callbacks(&self) -> bool {
         if !self.with(|core| core.has_callbacks()) {
             return false;
         }
@@ -114,39 +115,50 @@ impl Engine {
         true
     }
 
-    /// Sleeps inside the executor until a completion, a timer, or an operation of a task of this shard.
+    /// Sleeps inside the executor until a completion, a timer, or an operation of a task of this shard. Does
+    /// not sleep if the kernel has no memory to notify it with: then the next turn waits in the ring again.
     async fn park(&self, bell: &mut Bell) {
-        let sleep = self.with(|core| {
-            core.ring.notify(true);
-            // Whatever came before the switch is seen by this turn, whatever comes after it rings the bell.
-            let due = core.timers.next().map(|tick| core.clock.instant(tick));
-            due.map_or(PARK_MAX, |due| {
-                due.saturating_duration_since(Instant::now()).min(PARK_MAX)
-            })
-        });
+        if !self.with(|core| core.ring.notify(self.shared.rung.as_fd())) {
+            return;
+        }
+        // Whatever came before is seen by this turn, whatever comes after it rings the bell.
         if self.turn(None) == 0 && !self.with(|core| core.has_work()) {
-            self.with(|core| core.stats.parks += 1);
-            let mut timer = pin!(Timer::new(sleep));
-            poll_fn(|context| {
-                if self.with(|core| core.has_work()) {
-                    return Poll::Ready(());
-                }
-                self.shared.parked.set(Some(context.waker().clone()));
-                self.shared.core.borrow_mut().parked = true;
-                match bell.poll(context) {
-                    Poll::Ready(()) => Poll::Ready(()),
-                    Poll::Pending => timer.as_mut().poll(context).map(drop),
-                }
-            })
-            .await;
-            self.shared.parked.take();
+            let has_shrunk = self.with(|core| {
+                core.stats.parks += 1;
+                core.trim.is_due(core.slots.open(), core.tick)
+            });
+            if has_shrunk {
+                trim();
+            }
+            self.sleep_in_executor(bell).await;
         }
         self.with(|core| {
             core.parked = false;
-            core.ring.notify(false);
+            core.ring.stop_notifying();
             core.now = Instant::now();
             self.shared.now.set(core.now);
         });
+    }
+
+    async fn sleep_in_executor(&self, bell: &mut Bell) {
+        let due = self.with(|core| core.timers.next().map(|tick| core.clock.instant(tick)));
+        let sleep = due.map_or(PARK_MAX, |due| {
+            due.saturating_duration_since(Instant::now()).min(PARK_MAX)
+        });
+        let mut timer = pin!(Timer::new(sleep));
+        poll_fn(|context| {
+            if self.with(|core| core.has_work()) {
+                return Poll::Ready(());
+            }
+            self.shared.parked.set(Some(context.waker().clone()));
+            self.shared.core.borrow_mut().parked = true;
+            match bell.poll(context) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => timer.as_mut().poll(context).map(drop),
+            }
+        })
+        .await;
+        self.shared.parked.take();
     }
 }
 

@@ -14,20 +14,12 @@ use self::way::Way;
 use super::buffers::Lease;
 use super::calls::Call;
 use super::core::Core;
+use super::ring::Sending;
 use super::slot::{Face, Intake, Outgoing, Side};
 use super::tag::Key;
 use super::timers::ticks;
-
-/// Bytes waiting in one direction above which its source is not received from.
-pub(super) const HIGH_WATER: usize = 128 * 1024;
-
-/// Bytes waiting in one direction at or below which its source is received from again.
-const LOW_WATER: usize = 32 * 1024;
-
-/// How long a side that ended well may take to read the rest.
-const LINGER: Duration = Duration::from_secs(5);
-
-const _: () = assert!(LOW_WATER < HIGH_WATER);
+pub(super) use crate::limits::RELAY_HIGH_WATER as HIGH_WATER;
+use crate::limits::{RELAY_LINGER as LINGER, RELAY_LOW_WATER as LOW_WATER};
 
 /// What became of a relay.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +43,8 @@ pub enum RelayEnd {
     TargetClosed,
     /// Nothing moved in either direction for the idle timeout.
     Idle,
+    /// A side acknowledged nothing for too long: its host is gone, or it takes nothing any more.
+    Gone,
     /// The client's connection broke.
     ClientFailed,
     /// The target's connection broke.
@@ -79,6 +73,14 @@ pub(super) struct Relay {
     on_end: OnEnd,
 }
 
+#[cfg(test)]
+impl Relay {
+    /// Whether nothing is left to do in the direction of `sink`, for now, once that has taken `sent` bytes.
+    pub(super) fn is_done_with(&self, sink: Side, sent: usize) -> bool {
+        self.ways[sink as usize].is_done_with(sent)
+    }
+}
+
 impl Core {
     /// Begins a relay between two slots that have an owner. `first` goes to the target before anything else.
     pub(super) fn start_relay(&mut self, keys: [Key; 2], first: Vec<u8>, idle: Duration, on_end: OnEnd) {
@@ -105,6 +107,7 @@ impl Core {
         for side in Side::BOTH {
             self.join_relay(index, side, keys[side as usize]);
         }
+        self.keep_within();
         for side in Side::BOTH {
             match self
                 .slots
@@ -160,9 +163,7 @@ impl Core {
         let way = &mut relay.ways[sink as usize];
         let turned_bulk = way.judge(self.buffers.is_full(lease.len())) && way.bulk;
         self.spilled += way.queue(lease, &mut self.buffers);
-        if self.spilled > self.spilled_max {
-            self.relieve();
-        }
+        self.keep_within();
         let Some(relay) = self.relays.get_mut(index as usize) else {
             return;
         };
@@ -182,13 +183,17 @@ impl Core {
         self.launch(index, sink);
     }
 
-    /// Relays hold more than they may: ends those whose sinks have taken nothing for the longest time, until
-    /// a quarter is free. Looks at all relays, and so at most once a tick.
-    fn relieve(&mut self) {
-        if self.relieved == self.tick {
-            return;
+    /// To be called wherever bytes were copied, so that relays never hold more than they may for longer than
+    /// it takes to copy the bytes of one buffer, or of one beginning relay.
+    fn keep_within(&mut self) {
+        if self.spilled > self.spilled_max {
+            self.relieve();
         }
-        self.relieved = self.tick;
+    }
+
+    /// Relays hold more than they may: ends those whose sinks have taken nothing for the longest time, until
+    /// a quarter is free. Looks at all relays, but not again before that quarter was copied.
+    fn relieve(&mut self) {
         let stuck_since = |relay: &Relay| {
             let holding = relay.ways.iter().filter(|way| way.copied > 0);
             holding.map(|way| way.taken_at).min()
@@ -254,9 +259,12 @@ impl Core {
         let Some(relay) = self.relays.get_mut(index as usize) else {
             return;
         };
-        let failed = [RelayEnd::ClientFailed, RelayEnd::TargetFailed][side as usize];
-        relay.end.get_or_insert(failed);
         let broken = relay.sides[side as usize].take();
+        let errno = broken.and_then(|key| self.slots.slot(key)).map(|slot| slot.errno);
+        relay.end.get_or_insert(match errno {
+            Some(libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH) => RelayEnd::Gone,
+            _ => [RelayEnd::ClientFailed, RelayEnd::TargetFailed][side as usize],
+        });
         relay.ways[side.other() as usize].ended = true;
         let lost = std::mem::take(&mut relay.ways[side as usize]);
         relay.ways[side as usize].taken = lost.taken;
@@ -329,8 +337,11 @@ impl Core {
             relay.ways[sink as usize].copied += bytes.len();
             self.spilled += bytes.len();
             slot.outgoing = Outgoing::Bytes(bytes, 0);
+            self.keep_within();
         }
-        self.send_outgoing(key, true);
+        if self.relays.contains(index as usize) {
+            self.send_outgoing(key, Sending::Wait);
+        }
     }
 
     /// Sends what waits for `sink`; once nothing does, passes the source's end on.
@@ -343,18 +354,26 @@ impl Core {
         };
         let Some(slot) = self.slots.slot(key) else { return };
         if slot.flags.sending {
+            return self.await_send(key);
+        }
+        // What is known to be broken may have lost the rest of what it was sending.
+        if slot.errno != 0 {
             return;
         }
         let way = &mut relay.ways[sink as usize];
         let (next, copied) = way.next(&mut self.buffers, &mut self.pool);
         self.spilled += copied;
         if !matches!(next, Outgoing::Nothing) {
-            let wait = match &next {
-                Outgoing::Piece(lease) => !self.buffers.are_scarce(lease.kind()),
-                _ => true,
+            let how = match &next {
+                _ if way.is_done_with(next.rest().len()) => Sending::Quiet,
+                Outgoing::Piece(lease) if self.buffers.are_scarce(lease.kind()) => Sending::Try,
+                _ => Sending::Wait,
             };
             slot.outgoing = next;
-            self.send_outgoing(key, wait);
+            self.keep_within();
+            if self.relays.contains(index as usize) {
+                self.send_outgoing(key, how);
+            }
         } else if way.ended && !way.shut {
             way.shut = true;
             self.end_output(key);
@@ -411,6 +430,7 @@ impl Core {
 
     /// Makes a socket one side of a relay. What it had received and nobody took goes first.
     fn join_relay(&mut self, index: u32, side: Side, key: Key) {
+        self.set_low_water(key, 0);
         let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
             return;
         };

@@ -16,7 +16,7 @@ use std::time::Duration;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 
 use super::Settings;
 use super::buffers::{Buffers, Kind};
@@ -38,6 +38,18 @@ pub(super) struct Ring {
     simulated: Option<Rc<RefCell<Kernel>>>,
 }
 
+/// How to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// Waits for room in the socket.
+    Wait,
+    /// Fails with `EAGAIN` where there is no room.
+    Try,
+    /// Like `Try`, while it is being submitted, and completes only if it did not send everything. See
+    /// [`Ring::is_settled`].
+    Quiet,
+}
+
 /// What the kernel says about an operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Completion {
@@ -48,6 +60,15 @@ pub(super) struct Completion {
 }
 
 impl Completion {
+    /// Of a send that has sent all its bytes.
+    pub(super) fn of_send(key: Key, bytes: usize) -> Self {
+        Self {
+            user_data: encode(Op::Send, key),
+            result: i32::try_from(bytes).unwrap_or(i32::MAX),
+            flags: 0,
+        }
+    }
+
     /// Whether the same operation will complete again.
     pub(super) fn more(&self) -> bool {
         io_uring::cqueue::more(self.flags)
@@ -93,24 +114,20 @@ impl Ring {
             .map_err(|error| EngineError::classify("register receive buffers", error))
     }
 
-    /// Has completions written to an eventfd, while [`notify`](Self::notify) says so.
-    pub(super) fn register_eventfd(&mut self, eventfd: BorrowedFd<'_>) -> Result<(), EngineError> {
-        self.notify(false);
+    /// Has the kernel write to an eventfd when there is something to complete, from now on: whatever came
+    /// before is seen by the next turn. Says whether it does.
+    ///
+    /// Only for as long as somebody sleeps there. The kernel looks for the eventfd at each completion, and a
+    /// switch that tells it to leave it alone is looked at only after that.
+    pub(super) fn notify(&self, eventfd: BorrowedFd<'_>) -> bool {
         let registered = self.io.submitter().register_eventfd(eventfd.as_raw_fd());
-        registered.map_err(|error| EngineError::classify("register an eventfd", error))
+        registered.is_ok()
     }
 
-    /// Switches the notifications of the eventfd; no system call.
-    pub(super) fn notify(&mut self, on: bool) {
-        let queue = self.io.completion();
-        if on {
-            queue.enable_eventfd()
-        } else {
-            queue.disable_eventfd()
-        }
-        // The kernel looks at the switch after it has queued a completion, we look at the queue after the
-        // switch.
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    /// The opposite of [`notify`](Self::notify).
+    pub(super) fn stop_notifying(&self) {
+        // An error says that there is none.
+        let _ = self.io.submitter().unregister_eventfd();
     }
 
     /// Whether entries wait to be submitted.
@@ -165,23 +182,43 @@ impl Ring {
         self.push(entry.user_data(encode(Op::Accept, key)));
     }
 
-    /// Sends `bytes`, or a part of them. `wait` tells whether to wait for room in the socket or to fail with
-    /// `EAGAIN`.
+    /// Sends `bytes`, or a part of them.
     ///
     /// # Safety
     ///
     /// The bytes must stay where they are and unchanged until the operation completes.
-    pub(super) unsafe fn send(&mut self, key: Key, socket: BorrowedFd<'_>, bytes: &[u8], wait: bool) {
-        let flags = if wait {
-            libc::MSG_NOSIGNAL
-        } else {
-            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
+    pub(super) unsafe fn send(&mut self, key: Key, socket: BorrowedFd<'_>, bytes: &[u8], how: Sending) {
+        let (message, entry) = match how {
+            Sending::Wait => (0, Flags::empty()),
+            Sending::Try => (libc::MSG_DONTWAIT, Flags::empty()),
+            // Without MSG_WAITALL a part would be a success, of which nobody hears.
+            Sending::Quiet => (libc::MSG_DONTWAIT | libc::MSG_WAITALL, Flags::SKIP_SUCCESS),
         };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), len)
-            .flags(flags)
-            .build();
-        self.push(entry.user_data(encode(Op::Send, key)));
+        let send = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), len)
+            .flags(libc::MSG_NOSIGNAL | message)
+            .build()
+            .flags(entry);
+        self.push(send.user_data(encode(Op::Send, key)));
+    }
+
+    /// Sends what there is room for without the ring, by a system call that does not wait. How much that was.
+    pub(super) fn send_at_once(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            return kernel.borrow_mut().send_at_once(socket.as_raw_fd(), bytes);
+        }
+        SockRef::from(&socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    }
+
+    /// Whether every entry was submitted, and `limit` completions are all there are: then a
+    /// [quiet](Sending::Quiet) send that is not among them has sent everything.
+    pub(super) fn is_settled(&mut self, limit: usize) -> bool {
+        #[cfg(test)]
+        if let Some(kernel) = &self.simulated {
+            return kernel.borrow_mut().is_settled();
+        }
+        !self.has_unsubmitted() && !self.io.submission().cq_overflow() && self.io.completion().len() <= limit
     }
 
     /// Connects to `to`.
@@ -302,6 +339,21 @@ impl Ring {
             result: entry.result(),
             flags: entry.flags(),
         }));
+    }
+
+    /// Tells the simulated kernel, if there is one, that the engine gets to know this now.
+    #[cfg(test)]
+    pub(super) fn shows(&self, completion: &Completion) {
+        if let Some(kernel) = &self.simulated {
+            kernel.borrow_mut().shows(completion);
+        }
+    }
+
+    /// The peer of a simulated connection.
+    #[cfg(test)]
+    pub(super) fn peer_of(&self, socket: &OwnedFd) -> Option<std::net::SocketAddr> {
+        let kernel = self.simulated.as_ref()?;
+        kernel.borrow().peer_of(socket.as_raw_fd())
     }
 
     /// Ends every operation that was submitted and waits for that. Their completions can be reaped then.

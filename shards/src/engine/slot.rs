@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) address: Option<Box<SockAddr>>,
     /// The tick at which the task wants to hear of its deadline; `u64::MAX` for none.
     pub(super) deadline: u64,
+    /// Bytes that have to be there before the kernel says so, its default of 1 if this is 0.
+    pub(super) low_water: u32,
     /// How it is received from, now or the next time.
     pub(super) intake: Intake,
     pub(super) flags: Flags,
@@ -58,6 +60,8 @@ pub(super) struct Flags {
     pub(super) cancelling: bool,
     /// A send or a connect is under way.
     pub(super) sending: bool,
+    /// The send completes only if it fails.
+    pub(super) quiet: bool,
     /// In the queue for a receive buffer.
     pub(super) starving: bool,
     /// The peer will send no more.
@@ -167,6 +171,11 @@ impl Slot {
         }
     }
 
+    /// Whether everything that was received was taken.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.inbox.is_none() && self.stash.is_empty()
+    }
+
     /// Whether another receive could bring anything.
     pub(super) fn may_receive(&self) -> bool {
         !self.flags.receiving && !self.flags.starving && !self.flags.ended && self.errno == 0
@@ -186,14 +195,33 @@ impl Slot {
 }
 
 /// All slots of a shard.
-#[derive(Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
     open: usize,
+    /// How many there may be.
+    max: u32,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            max: SLOTS_MAX,
+        }
+    }
 }
 
 impl Slots {
+    /// Makes no more slots than there are.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self) {
+        self.free.clear();
+        self.max = u32::try_from(self.slots.len()).unwrap_or(SLOTS_MAX);
+    }
+
     /// Makes a slot. `None` when there are already [`SLOTS_MAX`].
     pub(super) fn insert(&mut self, fd: Option<OwnedFd>, face: Face) -> Option<Key> {
         let index = match self.free.pop() {
@@ -201,7 +229,7 @@ impl Slots {
             None => {
                 let index = u32::try_from(self.slots.len())
                     .ok()
-                    .filter(|index| *index < SLOTS_MAX)?;
+                    .filter(|index| *index < self.max)?;
                 self.slots.push(Slot::default());
                 index
             }

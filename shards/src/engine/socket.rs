@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::Engine;
 use super::buffers::Lease;
@@ -52,6 +52,13 @@ impl Socket {
         }
     }
 
+    /// Says that less than so many bytes, at most 16 KiB, are of no use now: fewer do not end
+    /// [`next`](Self::next), unless the peer ends or fails. A hint: they may all the same. Lasts until the
+    /// next call, or until the socket is relayed.
+    pub fn expect_bytes(&mut self, bytes: usize) {
+        self.engine.with(|core| core.set_low_water(self.key, bytes));
+    }
+
     /// Makes other tasks and callbacks on this shard interrupt [`next`](Self::next).
     #[must_use]
     pub fn notifier(&self) -> Notifier {
@@ -86,6 +93,26 @@ impl Socket {
     pub fn finish(mut self, linger: Duration) {
         self.released = true;
         self.engine.with(|core| core.linger(self.key, linger));
+    }
+
+    /// Breaks the connection once the peer's host has acknowledged nothing for `patience` (2 s to 18 h, whole
+    /// seconds) although there was something to acknowledge: bytes, or, after half of it without any, the
+    /// kernel's probes. A peer whose window stays shut while bytes wait for it counts as well. An error of
+    /// the kernel leaves the connection as it is.
+    pub fn expect_signs_of_life(&self, patience: Duration) {
+        let probes = TcpKeepalive::new()
+            .with_time(patience / 2)
+            .with_interval((patience / 8).max(Duration::from_secs(1)));
+        self.engine.with(|core| {
+            let Some(slot) = core.slots.slot(self.key) else {
+                return;
+            };
+            let (descriptor, patience) = (slot.descriptor(), Some(patience));
+            let socket = SockRef::from(&descriptor);
+            // Both fail only for what is no TCP socket, such as the pairs of tests.
+            let _ = socket.set_tcp_keepalive(&probes);
+            let _ = socket.set_tcp_user_timeout(patience);
+        });
     }
 
     /// The peer's address.
@@ -370,10 +397,10 @@ impl Core {
         if !slot.flags.sending {
             match bytes.take_if(|bytes| !bytes.is_empty()) {
                 None => return Poll::Ready(Ok(())),
-                Some(bytes) => {
-                    slot.outgoing = Outgoing::Bytes(bytes, 0);
-                    self.send_outgoing(key, true);
-                }
+                Some(bytes) => slot.outgoing = Outgoing::Bytes(bytes, 0),
+            }
+            if let Poll::Ready(sent) = self.send_at_once(key) {
+                return Poll::Ready(sent);
             }
         }
         if self.deadline_passed(key, deadline) {

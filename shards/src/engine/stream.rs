@@ -4,22 +4,20 @@
     reason = "operations use the memory of slots until they complete"
 )]
 
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
 
 use super::buffers::{Kind, Lease};
 use super::core::Core;
-use super::ring::Completion;
+use super::ring::{Completion, Sending};
 use super::slot::{Face, Intake, Outgoing};
-use super::tag::{Key, Op};
-
-/// Bytes that are kept for a task that does not want input, before receiving stops.
-const STASH_MAX: usize = 4 * 1024;
-
-/// Bytes that a finished socket discards at most.
-const LINGER_MAX: usize = 256 * 1024;
+use super::tag::{Key, Op, decode};
+use crate::limits::{EXPECTED_BYTES_MAX, LINGER_BYTES_MAX, STASH_BYTES_MAX};
 
 impl Core {
     /// Starts receiving, unless it is under way or of no use.
@@ -36,6 +34,39 @@ impl Core {
         }
     }
 
+    /// Has the kernel say nothing of input before there are so many bytes.
+    pub(super) fn set_low_water(&mut self, key: Key, bytes: usize) {
+        let Some(slot) = self.slots.slot(key) else { return };
+        let bytes = if bytes > 1 {
+            bytes.min(EXPECTED_BYTES_MAX)
+        } else {
+            0
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "at most `EXPECTED_BYTES_MAX`")]
+        let low_water = bytes as u32;
+        if slot.low_water == low_water {
+            return;
+        }
+        let value: libc::c_int = low_water.max(1).cast_signed();
+        let (fd, length) = (slot.descriptor().as_raw_fd(), size_of::<libc::c_int>());
+        // SAFETY: the value is a `c_int` that outlives the call, and the length is its length.
+        let result = unsafe {
+            let value = (&raw const value).cast();
+            #[expect(clippy::cast_possible_truncation, reason = "four bytes")]
+            libc::setsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                value,
+                length as libc::socklen_t,
+            )
+        };
+        // A kernel that refuses says everything, which is only more work.
+        if result == 0 {
+            slot.low_water = low_water;
+        }
+    }
+
     /// Stops receiving for now. A little may still arrive.
     pub(super) fn pause(&mut self, key: Key) {
         let Some(slot) = self.slots.slot(key) else { return };
@@ -45,14 +76,79 @@ impl Core {
         }
     }
 
-    /// Sends what is left of the slot's `outgoing`. `wait` tells whether to wait for room in the socket.
-    pub(super) fn send_outgoing(&mut self, key: Key, wait: bool) {
+    /// Sends what is left of the slot's `outgoing`.
+    pub(super) fn send_outgoing(&mut self, key: Key, how: Sending) {
         let Some(slot) = self.slots.slot(key) else { return };
         debug_assert!(!slot.flags.sending, "one send at a time");
         slot.flags.sending = true;
         // SAFETY: `outgoing` is not touched while `sending`, the slot is not freed before the completion, and
         // neither a vector's bytes nor a receive buffer move when the slot does.
-        unsafe { self.ring.send(key, slot.descriptor(), slot.outgoing.rest(), wait) };
+        unsafe { self.ring.send(key, slot.descriptor(), slot.outgoing.rest(), how) };
+        if how == Sending::Quiet {
+            slot.flags.quiet = true;
+            self.quiet
+                .push(Completion::of_send(key, slot.outgoing.rest().len()));
+        }
+    }
+
+    /// Sends the slot's `outgoing` at once, as far as there is room, which nearly always is far enough; the
+    /// rest goes through the ring.
+    ///
+    /// That is a system call more than a ring that is full of sends makes; but a send that is an operation
+    /// costs a turn that does not sleep, and a task that is woken only to hear that it was sent.
+    pub(super) fn send_at_once(&mut self, key: Key) -> Poll<io::Result<()>> {
+        let Some(slot) = self.slots.slot(key) else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        debug_assert!(!slot.flags.sending, "one send at a time");
+        let sent = self.ring.send_at_once(slot.descriptor(), slot.outgoing.rest());
+        match sent {
+            Ok(taken) => slot.outgoing.advance(taken),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => {
+                slot.errno = error.raw_os_error().unwrap_or(libc::EIO);
+                self.clear_outgoing(key);
+                return Poll::Ready(Err(error));
+            }
+        }
+        if slot.outgoing.rest().is_empty() {
+            self.clear_outgoing(key);
+            return Poll::Ready(Ok(()));
+        }
+        self.send_outgoing(key, Sending::Wait);
+        Poll::Pending
+    }
+
+    /// Somebody waits for the end of the send that is under way: if it is a quiet one, the next turn must not
+    /// wait, since nothing would end its wait.
+    pub(super) fn await_send(&mut self, key: Key) {
+        self.hasty |= self.slots.slot(key).is_some_and(|slot| slot.flags.quiet);
+    }
+
+    /// After a turn that brought `batch`: completes the quiet sends that are not in it, if it is `whole`.
+    pub(super) fn settle(&mut self, batch: &[Completion], whole: bool) {
+        if self.quiet.is_empty() {
+            return;
+        }
+        for completion in batch {
+            if let (Op::Send, key) = decode(completion.user_data)
+                && let Some(slot) = self.slots.slot(key)
+            {
+                slot.flags.quiet = false;
+            }
+        }
+        let slots = &mut self.slots;
+        self.quiet.retain(|send| {
+            let (_, key) = decode(send.user_data);
+            slots.slot(key).is_some_and(|slot| slot.flags.quiet)
+        });
+        if !whole {
+            return;
+        }
+        let mut settled = std::mem::replace(&mut self.quiet, std::mem::take(&mut self.settled));
+        self.process(&settled);
+        settled.clear();
+        self.settled = settled;
     }
 
     /// Drops what the slot was sending; the send has completed.
@@ -72,7 +168,9 @@ impl Core {
         if slot.errno != 0 || self.stopping {
             return self.close(key);
         }
-        slot.face = Face::Lingering { left: LINGER_MAX };
+        slot.face = Face::Lingering {
+            left: LINGER_BYTES_MAX,
+        };
         slot.stash = Vec::new();
         slot.waker = None;
         if let Some(lease) = slot.inbox.take() {
@@ -123,6 +221,7 @@ impl Core {
         }
         if slot.flags.sending {
             self.ring.cancel(send, key);
+            self.hasty |= slot.flags.quiet;
         }
         if let Some(lease) = slot.inbox.take() {
             self.buffers.give_back(lease);
@@ -171,8 +270,8 @@ impl Core {
                 lease.into_iter().for_each(|lease| self.buffers.give_back(lease));
                 match -errno {
                     libc::ENOBUFS => {
-                        if kind == Kind::Common {
-                            self.buffers.offer_more();
+                        if kind == Kind::Common && self.buffers.offer_more() {
+                            self.stats.buffers_missed += 1;
                         }
                         slot.flags.starving = true;
                         self.starved[kind as usize].push_back(key);
@@ -196,7 +295,10 @@ impl Core {
             return;
         }
         match slot.face {
-            Face::Socket if slot.flags.wanted => self.receive(key),
+            // Who waits for the end alone hears of it by a receive, too.
+            Face::Socket if slot.flags.wanted || slot.waker.is_some() && slot.has_nothing() => {
+                self.receive(key)
+            }
             Face::Relay { relay, side } => self.relay_resume(relay, side),
             Face::Lingering { .. } => self.receive(key),
             _ => self.bury(key),
@@ -206,6 +308,7 @@ impl Core {
     pub(super) fn sent(&mut self, key: Key, result: i32) {
         let Some(slot) = self.slots.slot(key) else { return };
         slot.flags.sending = false;
+        slot.flags.quiet = false;
         match slot.face {
             Face::Relay { relay, side } => self.relay_sent(relay, side, result),
             Face::Socket | Face::Lingering { .. } => self.sent_outgoing(key, result),
@@ -266,7 +369,7 @@ impl Core {
         }
         slot.stash.extend_from_slice(lease.bytes());
         self.buffers.give_back(lease);
-        if slot.stash.len() > STASH_MAX {
+        if slot.stash.len() > STASH_BYTES_MAX {
             self.pause(key);
         }
     }
@@ -300,7 +403,7 @@ impl Core {
         };
         let (broken, lingering) = (slot.errno != 0, matches!(slot.face, Face::Lingering { .. }));
         if again && !broken {
-            return self.send_outgoing(key, true);
+            return self.send_outgoing(key, Sending::Wait);
         }
         self.clear_outgoing(key);
         match (lingering, broken) {

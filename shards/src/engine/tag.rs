@@ -27,8 +27,10 @@ pub(super) struct Key {
     pub(super) generation: u32,
 }
 
-/// Most slots that fit into a tag.
-pub(super) const SLOTS_MAX: u32 = 1 << 24;
+pub(super) use crate::limits::SLOTS_MAX;
+
+// An index has the three bytes of a tag between the kind and the generation.
+const _: () = assert!(SLOTS_MAX <= 1 << 24);
 
 pub(super) fn encode(op: Op, key: Key) -> u64 {
     debug_assert!(key.index < SLOTS_MAX);

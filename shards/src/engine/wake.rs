@@ -6,10 +6,11 @@ use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use glommio::io::BufferedFile;
+
+use super::raised::Raised;
 
 /// Wakes a shard from any thread. Coalesced: many wakes before the shard looks cost one system call.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ impl RemoteWaker {
 pub(super) struct Signal {
     read: PipeReader,
     write: PipeWriter,
-    raised: AtomicBool,
+    raised: Raised,
 }
 
 impl Signal {
@@ -46,7 +47,7 @@ impl Signal {
         Ok(Self {
             read,
             write,
-            raised: AtomicBool::new(false),
+            raised: Raised::default(),
         })
     }
 
@@ -56,7 +57,7 @@ impl Signal {
     }
 
     fn raise(&self) {
-        if !self.raised.swap(true, Ordering::AcqRel) {
+        if self.raised.raise() {
             // Never blocks: a pipe holds 4096 bytes at least, and this is one of two at most.
             let _ = (&self.write).write(&[1]);
         }
@@ -64,7 +65,7 @@ impl Signal {
 
     /// To be called before looking at what the other threads have left.
     pub(super) fn clear(&self) {
-        self.raised.swap(false, Ordering::AcqRel);
+        self.raised.clear();
     }
 }
 

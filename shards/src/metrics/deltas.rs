@@ -7,7 +7,10 @@ use passage_proto::question::AskError;
 use passage_proto::version;
 
 use super::durations::{ANSWERS, Durations, RELAYS, TURNS};
-use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, Cut, ERROR_TYPES, RequestType};
+use super::labels::{
+    AdapterName, AdapterType, Bound, ConnectionLabels, Cut, ERROR_TYPES, RequestType, Shortage,
+};
+use super::reason::{FailureStage, Failures, Reason};
 use super::table::{Key, NameId, Names, Seed, Table};
 
 const NAMES: usize = AdapterName::ALL.len();
@@ -35,6 +38,7 @@ pub struct Deltas {
     targets: Table<TargetKey, TargetCounts>,
     requests: [Slot; KINDS * TYPES * RESULTS],
     adapters: [Slot; NAMES * TYPES * ERRORS],
+    failures: Failures,
     relays: Durations,
     turns: Durations,
 }
@@ -54,6 +58,8 @@ pub struct Totals {
     pub shed: [u64; Bound::ALL.len()],
     /// Connections and dials ended at a bound, by [`Cut`].
     pub cut: [u64; Cut::ALL.len()],
+    /// Receives that found none left of something, by [`Shortage`].
+    pub short: [u64; Shortage::ALL.len()],
     /// Accepts that failed; each pauses its listener for a moment.
     pub accept_failures: u64,
     /// Connections ended by a panic.
@@ -65,6 +71,8 @@ pub struct Totals {
     pub spans_dropped: u64,
     /// Most questions that waited for the control thread at a time.
     pub queue_depth: usize,
+    /// Most bytes that relays held at a hand-over because their sinks were slow.
+    pub relay_memory: usize,
 }
 
 /// Counts of one set of [`ConnectionLabels`].
@@ -124,11 +132,15 @@ impl Totals {
         for (count, more) in self.cut.iter_mut().zip(later.cut) {
             *count += more;
         }
+        for (count, more) in self.short.iter_mut().zip(later.short) {
+            *count += more;
+        }
         self.accept_failures += later.accept_failures;
         self.panics += later.panics;
         self.deferred += later.deferred;
         self.spans_dropped += later.spans_dropped;
         self.queue_depth = self.queue_depth.max(later.queue_depth);
+        self.relay_memory = self.relay_memory.max(later.relay_memory);
     }
 }
 
@@ -152,6 +164,7 @@ impl Deltas {
             targets: Table::new(label_limit, seed),
             requests: [const { None }; KINDS * TYPES * RESULTS],
             adapters: [const { None }; NAMES * TYPES * ERRORS],
+            failures: Failures::NONE,
             relays: Durations::new(&RELAYS),
             turns: Durations::new(&TURNS),
         })
@@ -218,6 +231,12 @@ impl Deltas {
             let error = (at % ERRORS).checked_sub(1).map(|error| ERROR_TYPES[error]);
             (name, AdapterType::ALL[at / ERRORS % TYPES], error, durations)
         })
+    }
+
+    /// How many connections failed, by reason and stage; together as many as by [`Self::connections`]. Those
+    /// without any are left out.
+    pub fn failures(&self) -> impl Iterator<Item = (Reason, FailureStage, u64)> {
+        self.failures.iter()
     }
 
     /// Durations of relays.
@@ -305,6 +324,12 @@ impl Deltas {
         self.adapters[at].get_or_insert_with(|| Box::new(Durations::new(&ANSWERS)))
     }
 
+    /// One connection failed. To be counted by its labels as well.
+    pub(super) fn fail(&mut self, reason: Reason, stage: FailureStage) {
+        self.dirty = true;
+        self.failures.count(reason, stage);
+    }
+
     pub(super) fn relay(&mut self) -> &mut Durations {
         self.dirty = true;
         &mut self.relays
@@ -324,6 +349,7 @@ impl Deltas {
         for durations in self.requests.iter_mut().chain(&mut self.adapters).flatten() {
             durations.clear();
         }
+        self.failures = Failures::NONE;
         self.relays.clear();
         self.turns.clear();
     }

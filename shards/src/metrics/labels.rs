@@ -195,6 +195,10 @@ pub enum Cut {
     Dial,
     /// Nothing moved on a relay for too long.
     RelayIdle,
+    /// A side of a relay acknowledged nothing for too long.
+    RelayGone,
+    /// The relays of the shard held too much, and this one's side had not read for the longest time.
+    RelayMemory,
     /// A packet was longer than is accepted.
     PacketLength,
     /// Something in a packet or in a PROXY header was longer than the protocol allows, or more was sent than
@@ -206,12 +210,14 @@ pub enum Cut {
 
 impl Cut {
     /// Every value, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Handshake,
         Self::Step,
         Self::Timeout,
         Self::Dial,
         Self::RelayIdle,
+        Self::RelayGone,
+        Self::RelayMemory,
         Self::PacketLength,
         Self::Protocol,
         Self::Drain,
@@ -226,9 +232,34 @@ impl Cut {
             Self::Timeout => "timeout",
             Self::Dial => "dial",
             Self::RelayIdle => "relay_idle",
+            Self::RelayGone => "relay_gone",
+            Self::RelayMemory => "relay_memory_per_shard",
             Self::PacketLength => "max_packet_length",
             Self::Protocol => "protocol",
             Self::Drain => "drain",
+        }
+    }
+}
+
+/// What a shard had too little of, so that a receive waited or took another way: the label `bound` too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shortage {
+    /// Receive buffers: the receive waits until one is given back.
+    ReceiveBuffers,
+    /// Pipes: bulk takes a large buffer.
+    RelayPipes,
+}
+
+impl Shortage {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 2] = [Self::ReceiveBuffers, Self::RelayPipes];
+
+    /// The value as it is exported: the key that sets the bound.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ReceiveBuffers => "receive_buffers_per_shard",
+            Self::RelayPipes => "relay_pipes_per_shard",
         }
     }
 }
@@ -299,6 +330,12 @@ mod tests {
                 .all(|(at, bound)| *bound as usize == at)
         );
         assert!(Cut::ALL.iter().enumerate().all(|(at, cut)| *cut as usize == at));
+        assert!(
+            Shortage::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, shortage)| *shortage as usize == at)
+        );
         assert!(
             ERROR_TYPES
                 .iter()

@@ -6,8 +6,9 @@ use passage_proto::question::{AskError, Target};
 
 use super::deltas::Deltas;
 use super::durations::{Durations, Exemplar};
-use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, Cut, RequestType};
+use super::labels::{AdapterName, AdapterType, Bound, ConnectionLabels, Cut, RequestType, Shortage};
 use super::outlet::Exchange;
+use super::reason::{FailureStage, Reason};
 
 /// How often a shard calls [`Meter::hand_over`].
 pub const HAND_OVER_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,9 +49,10 @@ impl Meter {
         self.deltas.connection(labels).attempts += 1;
     }
 
-    /// The attempt failed: a fault, a deadline, a refusal, an unreachable target, a panic.
-    pub fn connection_failed(&mut self, labels: &ConnectionLabels<'_>) {
+    /// The attempt failed for this reason, having come this far.
+    pub fn connection_failed(&mut self, labels: &ConnectionLabels<'_>, reason: Reason, stage: FailureStage) {
         self.deltas.connection(labels).failed += 1;
+        self.deltas.fail(reason, stage);
     }
 
     /// The limiter said no.
@@ -66,6 +68,13 @@ impl Meter {
     /// A connection was ended at this bound, or a dial. The end is counted besides.
     pub fn cut(&mut self, cut: Cut) {
         self.deltas.totals_mut().cut[cut as usize] += 1;
+    }
+
+    /// So many receives found none left of this. They went on later, or in another way.
+    pub fn ran_short(&mut self, shortage: Shortage, times: u64) {
+        if times > 0 {
+            self.deltas.totals_mut().short[shortage as usize] += times;
+        }
     }
 
     /// A connection could not be accepted, for want of descriptors or memory; its listener pauses.
@@ -171,6 +180,13 @@ impl Meter {
     pub fn queue_depth(&mut self, questions: usize) {
         if questions > self.deltas.totals.queue_depth {
             self.deltas.totals_mut().queue_depth = questions;
+        }
+    }
+
+    /// How many bytes relays hold now because their sinks are slow.
+    pub fn relay_memory(&mut self, bytes: usize) {
+        if bytes > self.deltas.totals.relay_memory {
+            self.deltas.totals_mut().relay_memory = bytes;
         }
     }
 }
@@ -283,12 +299,18 @@ mod tests {
         let mut meter = outlet.meter(0);
         for ip in 0..50 {
             meter.connection_attempt(&labels(ip));
-            meter.connection_failed(&labels(ip));
+            meter.connection_failed(&labels(ip), Reason::HungUp, FailureStage::Login);
         }
         drop(meter);
         let deltas = arrivals.recv().unwrap();
         let (overflow, sets) = deltas.connections();
         assert_eq!((overflow.attempts, overflow.failed), (41, 41));
+        let by_reason: Vec<_> = deltas.failures().collect();
+        assert_eq!(
+            by_reason,
+            [(Reason::HungUp, FailureStage::Login, 50)],
+            "whatever the labels"
+        );
         assert_eq!(
             sets.map(|(_, counts)| (counts.attempts, counts.failed))
                 .collect::<Vec<_>>(),
@@ -389,6 +411,7 @@ mod tests {
                 meter.target_selected(&target);
                 meter.target_connected(&target);
                 meter.target_connection_failed(&target);
+                meter.connection_failed(&labels(ip), Reason::NoRoute, FailureStage::Login);
                 meter.relay_bytes(1, 2);
                 meter.relay_closed(Duration::from_secs(4));
                 meter.shed(Bound::RsaQueue);
@@ -400,6 +423,8 @@ mod tests {
             let deltas = arrivals.recv().unwrap();
             assert_eq!(deltas.connections().1.count(), round as usize);
             let n = u64::from(round);
+            let failures: Vec<_> = deltas.failures().collect();
+            assert_eq!(failures, [(Reason::NoRoute, FailureStage::Login, n)]);
             let (_, mut targets) = deltas.targets();
             let expected = super::super::deltas::TargetCounts {
                 selected: n,

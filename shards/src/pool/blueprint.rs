@@ -93,8 +93,8 @@ pub struct Limits {
     pub connections_per_prefix: u32,
     /// Logins before their hand-over, per shard.
     pub logins_per_shard: usize,
-    /// Logins that wait for an RSA operation, per shard, when another login is told to come back later. Those
-    /// that have been let in wait their turn.
+    /// Logins that wait for an RSA operation, per shard. From a quarter of it on, other logins are told to
+    /// come back later; those who were let in before find a place in the rest, and are closed over the whole.
     pub rsa_queue_per_shard: usize,
     /// Handshake deadline, PROXY header included.
     pub handshake: Duration,
@@ -104,6 +104,14 @@ pub struct Limits {
     pub dial: Duration,
     /// A relay without traffic in both directions for this long is closed.
     pub relay_idle: Duration,
+    /// A relay one side of which acknowledges nothing for this long is ended. Whole seconds, 2 or more.
+    pub relay_gone: Duration,
+    /// Bytes that all relays of a shard together may hold because their sinks are slow.
+    pub relay_memory_per_shard: usize,
+    /// Pipes through which relays of a shard carry bulk at the same time.
+    pub relay_pipes_per_shard: u16,
+    /// Receive buffers of a shard, rounded up to a power of two, at most 32 768.
+    pub receive_buffers_per_shard: u16,
     /// `listen(2)` backlog.
     pub backlog: u32,
 }

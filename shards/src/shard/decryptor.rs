@@ -7,10 +7,11 @@
 //! when it came, not for a queue. Where the sockets never rest the logins get their share all the same, an
 //! operation for so many completions ([`COMPLETIONS_MAX`]).
 //!
-//! What a flood can cost is bounded in three ways. Nobody is asked to encrypt who would find too many waiting
-//! ([`Decryptor::waiting`]): afterwards a client could not read why it is sent away. Those who were asked and
-//! have not answered yet are few, because logins are; should they all answer at once, that many wait. And
-//! who hangs up before its turn, or has a wrong token, leaves the operations that are still to come undone.
+//! What a flood can cost is bounded in three ways. Nobody is asked to encrypt while a quarter of the queue
+//! waits ([`Decryptor::waiting`]), and reads so: afterwards a client could not. The rest of the queue is for
+//! those who were asked before and answer meanwhile; should more of them answer at once, those that the
+//! whole queue cannot take are closed. And who hangs up before its turn, or has a wrong token, leaves the
+//! operations that are still to come undone.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

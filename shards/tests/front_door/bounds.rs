@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{Shutdown, SockaddrIn, getpeername, getsockname, shutdown};
 
 use super::client::{
-    Client, LOGIN, MODERN, STATUS, Server, handshake, login_start, ping, status_request, var_int,
+    Client, Fields, LOGIN, MODERN, STATUS, Server, handshake, login_start, ping, status_request, var_int,
 };
-use super::world::{Counts, HOST, Plan, World, relay_route, route, target};
+use super::player::player;
+use super::world::{Counts, HOST, Plan, World, cookie_keys, relay_route, route, target};
 use passage_shards::metrics::{Bound, Cut};
 use passage_shards::pool::{ProxyProtocol, Untrusted};
 use passage_shards::pulse::Sign;
+use passage_shards::route::Route;
 
 /// Long enough for a connection that is well, short enough for a test.
 const SOON: Duration = Duration::from_millis(300);
@@ -31,7 +33,9 @@ fn a_handshake_that_does_not_come_is_counted() {
         .with(|plan| plan.limits.handshake = SOON)
         .start();
     assert!(Client::connect(world.address).closed().is_empty());
-    assert_cut(&world.end(), Cut::Handshake);
+    let counts = world.end();
+    assert_cut(&counts, Cut::Handshake);
+    counts.assert_failed(1, "timed_out at handshake");
 }
 
 #[test]
@@ -50,7 +54,9 @@ fn a_proxy_header_that_does_not_come_is_a_handshake_that_does_not() {
     let mut client = Client::connect(world.address);
     client.send(b"PROXY TCP4 192.0.");
     assert!(client.closed().is_empty());
-    assert_cut(&world.end(), Cut::Handshake);
+    let counts = world.end();
+    assert_cut(&counts, Cut::Handshake);
+    counts.assert_failed(1, "timed_out at proxy_header");
 }
 
 #[test]
@@ -85,7 +91,9 @@ fn a_packet_and_a_field_that_are_too_long_are_counted() {
     // What is claimed is enough: nothing of it has to come.
     client.send(&var_int(10_001));
     client.closed();
-    assert_cut(&world.end(), Cut::PacketLength);
+    let counts = world.end();
+    assert_cut(&counts, Cut::PacketLength);
+    counts.assert_failed(1, "frame_too_long at handshake");
 
     let world = World::start(vec![route("*", &[])]);
     let mut client = Client::connect(world.address);
@@ -140,6 +148,7 @@ fn who_is_cut_at_the_end_of_a_drain_is_counted() {
     let counts = world.end_within(SOON);
     client.closed();
     assert_cut(&counts, Cut::Drain);
+    counts.assert_failed(1, "cut at status");
 }
 
 #[test]
@@ -169,18 +178,23 @@ fn connections_over_the_shards_bound_are_counted_with_the_one_that_makes_room() 
     }
     let counts = world.end();
     assert_eq!(counts.shed_at(Bound::ConnectionsPerShard), 5, "{counts:?}");
-    assert_eq!(counts.failed, 5);
+    counts.assert_failed(5, "shard_full at status");
+}
+
+/// A shard that takes two logins at a time.
+fn two_logins(route: Route) -> World {
+    Plan::new(vec![route])
+        .with(|plan| {
+            plan.shards = NonZeroUsize::new(1);
+            plan.limits.logins_per_shard = 2;
+        })
+        .start()
 }
 
 #[test]
 fn half_open_logins_over_the_bound_are_counted_with_the_one_that_makes_room() {
     let targets = [target("hub", "hub.example.net", 25_565)];
-    let world = Plan::new(vec![route("*", &targets)])
-        .with(|plan| {
-            plan.shards = NonZeroUsize::new(1);
-            plan.limits.logins_per_shard = 2;
-        })
-        .start();
+    let world = two_logins(route("*", &targets));
     let mut logins: Vec<_> = (0..3)
         .map(|_| {
             let mut client = Client::connect(world.address);
@@ -190,13 +204,52 @@ fn half_open_logins_over_the_bound_are_counted_with_the_one_that_makes_room() {
             client
         })
         .collect();
-    logins[0].closed();
+    assert_eq!(
+        Fields(&logins[0].expect(0)).text(),
+        "\"disconnect_overloaded\"",
+        "who makes room reads why"
+    );
+    assert!(logins[0].rest().unwrap().is_empty(), "and nothing is reset");
     let mut pinging = Client::connect(world.address);
     pinging.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
     pinging.expect(0);
     drop((logins, pinging));
     let counts = world.end();
     assert_eq!(counts.shed_at(Bound::Logins), 1, "{counts:?}");
+    assert_eq!(counts.failures.get("logins_full at login"), Some(&1));
+}
+
+#[test]
+fn an_encrypted_login_that_makes_room_reads_why() {
+    let world = two_logins(Route {
+        cookies: Some(cookie_keys()),
+        ..route("*", &[target("hub", "hub.example.net", 25_565)])
+    });
+    // Welcomed, and silent since.
+    let mut first = player("Alice").half_way(&world);
+    let second = player("Bob").half_way(&world);
+    let third = player("Carol").half_way(&world);
+    let read = String::from_utf8_lossy(&first.expect(2)).into_owned();
+    assert!(read.contains("disconnect_overloaded"), "{read}");
+    assert!(first.rest().unwrap().is_empty());
+    drop((second, third));
+    let counts = world.end();
+    assert_eq!(counts.shed_at(Bound::Logins), 1, "{counts:?}");
+}
+
+#[test]
+fn a_login_that_is_cut_by_a_drain_reads_why() {
+    let world = World::start(vec![route("*", &[])]);
+    let mut client = Client::connect(world.address);
+    client.send(&handshake(MODERN, HOST, LOGIN));
+    let mut pinging = Client::connect(world.address);
+    pinging.send(&[handshake(MODERN, HOST, STATUS), status_request()].concat());
+    pinging.expect(0);
+    let reading = std::thread::spawn(move || client.expect(0));
+    let counts = world.end_within(SOON);
+    assert_eq!(Fields(&reading.join().unwrap()).text(), "\"disconnect_shutdown\"");
+    assert!(pinging.closed().is_empty(), "a ping has nobody who reads words");
+    assert_eq!(counts.cut_at(Cut::Drain), 2);
 }
 
 /// Makes every listener at this address useless, as no kernel does of itself.

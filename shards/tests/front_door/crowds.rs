@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::client::{Client, LOGIN, MODERN, STATUS, handshake, login_start, ping, status_request};
+use super::client::{Client, Fields, LOGIN, MODERN, STATUS, handshake, login_start, ping, status_request};
 use super::world::{HOST, Plan, World, route};
 
 /// One shard with room for four connections and two logins, and long deadlines.
@@ -93,10 +93,13 @@ fn logins_that_wait_for_their_clients_make_room_for_others() {
         // The session cookie is asked for: the login goes on.
         player.expect(5);
         stalled.push(player);
-        assert!(
-            stalled.remove(0).closed().is_empty(),
-            "the one that was awaited the longest goes, without a word"
+        let mut longest = stalled.remove(0);
+        assert_eq!(
+            Fields(&longest.expect(0)).text(),
+            "\"disconnect_overloaded\"",
+            "the one that was awaited the longest goes, and reads why"
         );
+        assert!(longest.rest().unwrap().is_empty());
     }
     drop(stalled);
     let counts = world.end();

@@ -269,7 +269,7 @@ fn untrusted_peers_are_rejected_or_direct_clients() {
     };
     let world = untrusting(Untrusted::Reject);
     assert!(Client::connect(world.address).closed().is_empty());
-    assert_eq!((world.end().failed), 1);
+    world.end().assert_failed(1, "untrusted at accept");
 
     let world = untrusting(Untrusted::Direct);
     let mut client = Client::connect(world.address);

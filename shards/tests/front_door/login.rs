@@ -115,7 +115,8 @@ fn an_authenticators_no_is_read_by_the_player() {
         End::Disconnect("\"disconnect_banned name=Eve\"".into())
     );
     let counts = world.end();
-    assert_eq!((counts.failed, counts.requests), (1, 1));
+    counts.assert_failed(1, "denied at login");
+    assert_eq!(counts.requests, 1);
 }
 
 fn refused_with(plan: Plan, key: &str) -> Counts {
@@ -179,7 +180,7 @@ fn a_client_that_is_too_old_is_told_which_version_it_needs() {
             "\"disconnect_version version=1.20.5\""
         );
     }
-    assert_eq!(world.end().failed, 3);
+    world.end().assert_failed(3, "denied at login");
 }
 
 #[test]
@@ -201,5 +202,5 @@ fn an_encryption_response_for_another_key_ends_the_login() {
     let sealed = rsa::encrypt(stranger.public_key(), &SECRET).unwrap();
     client.send(&packet(1, &[prefixed(&sealed), prefixed(&sealed)].concat()));
     assert!(client.closed().is_empty());
-    assert_eq!(world.end().failed, 1);
+    world.end().assert_failed(1, "encryption_invalid at login");
 }

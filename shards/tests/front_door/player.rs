@@ -1,6 +1,6 @@
 //! A player, from the handshake to the transfer or the words that turn it away.
 
-use super::client::{Client, Fields, MODERN, handshake, login_start, packet, prefixed};
+use super::client::{Client, Fields, LOGIN, MODERN, handshake, login_start, packet, prefixed};
 use super::world::{HOST, World};
 use passage_shards::rsa;
 
@@ -30,20 +30,8 @@ impl Player {
     pub(crate) fn log_in(&mut self, world: &World, intent: i32) -> End {
         let mut client = Client::connect(world.address);
         client.send(&[handshake(MODERN, HOST, intent), login_start(self.name)].concat());
-        loop {
-            let (id, body) = client.packet();
-            let mut fields = Fields(&body);
-            match id {
-                0 => return End::Disconnect(fields.text().to_owned()),
-                1 => self.answer_encryption(&mut client, &mut fields),
-                2 => {
-                    let id = fields.take(16).to_vec();
-                    self.welcomed = Some((id, fields.text().to_owned()));
-                    break;
-                }
-                5 => client.send(&packet(4, &self.cookie(fields.text()))),
-                other => panic!("packet {other:#04x} in a login"),
-            }
+        if let Some(end) = self.get_welcomed(&mut client) {
+            return end;
         }
         // Login acknowledged, then the client's settings.
         client.send(&packet(3, &[]));
@@ -65,14 +53,60 @@ impl Player {
         }
     }
 
+    /// Logs in until login success, and then says nothing.
+    pub(crate) fn half_way(mut self, world: &World) -> Client {
+        let mut client = Client::connect(world.address);
+        client.send(&[handshake(MODERN, HOST, LOGIN), login_start(self.name)].concat());
+        assert_eq!(self.get_welcomed(&mut client), None);
+        client
+    }
+
+    /// Goes through a login until its success; how it ended, if it ended before.
+    fn get_welcomed(&mut self, client: &mut Client) -> Option<End> {
+        loop {
+            let (id, body) = client.packet();
+            let mut fields = Fields(&body);
+            match id {
+                0 => return Some(End::Disconnect(fields.text().to_owned())),
+                1 => self.answer_encryption(client, &mut fields),
+                2 => {
+                    let id = fields.take(16).to_vec();
+                    self.welcomed = Some((id, fields.text().to_owned()));
+                    return None;
+                }
+                5 => client.send(&packet(4, &self.cookie(fields.text()))),
+                other => panic!("packet {other:#04x} in a login"),
+            }
+        }
+    }
+
+    /// Logs in until it is asked to encrypt, and gives its answer, which is still to be sent.
+    pub(crate) fn asked_to_encrypt(mut self, world: &World) -> (Client, Vec<u8>) {
+        let mut client = Client::connect(world.address);
+        client.send(&[handshake(MODERN, HOST, LOGIN), login_start(self.name)].concat());
+        loop {
+            let (id, body) = client.packet();
+            let mut fields = Fields(&body);
+            match id {
+                1 => return (client, self.encryption_response(&mut fields)),
+                5 => client.send(&packet(4, &self.cookie(fields.text()))),
+                other => panic!("packet {other:#04x} in a login"),
+            }
+        }
+    }
+
     fn answer_encryption(&mut self, client: &mut Client, fields: &mut Fields<'_>) {
+        client.send(&self.encryption_response(fields));
+        client.encrypt(SECRET);
+    }
+
+    fn encryption_response(&mut self, fields: &mut Fields<'_>) -> Vec<u8> {
         assert_eq!(fields.text(), "", "the server id");
         let (key, token) = (fields.bytes(), fields.bytes());
         self.announced = fields.take(1) == [1];
         let secret = rsa::encrypt(key, &SECRET).unwrap();
         let token = rsa::encrypt(key, token).unwrap();
-        client.send(&packet(1, &[prefixed(&secret), prefixed(&token)].concat()));
-        client.encrypt(SECRET);
+        packet(1, &[prefixed(&secret), prefixed(&token)].concat())
     }
 
     fn cookie(&self, key: &str) -> Vec<u8> {

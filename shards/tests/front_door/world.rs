@@ -14,7 +14,7 @@ use passage_proto::status::{StatusDocument, StatusReply};
 use passage_shards::ask::{Asked, RemoteAnswer, RemoteQuestion};
 use passage_shards::ejection::Terms;
 use passage_shards::feed::Candidate;
-use passage_shards::metrics::{Bound, Cut, Deltas, Options, Outlet, error_type};
+use passage_shards::metrics::{Bound, Cut, Deltas, Options, Outlet, Shortage, error_type};
 use passage_shards::pool::{self, Blueprint, DrainReport, Limits, Shards, StartError};
 use passage_shards::route::{
     Authentication, Discovery, Localization, Localizer, Mode, RelayOptions, Route, StatusSource, Strategy,
@@ -24,6 +24,9 @@ pub(crate) const HOST: &str = "play.example.net";
 
 /// Longest that a drain takes in a test that does not look at it.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Longer than anything here should take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Says the key and the parameters, so that tests can read both, and panics on demand.
 pub(crate) struct Words;
@@ -119,6 +122,10 @@ pub(crate) const LIMITS: Limits = Limits {
     step: Duration::from_secs(5),
     dial: Duration::from_secs(3),
     relay_idle: Duration::from_secs(60),
+    relay_gone: Duration::from_secs(60),
+    relay_memory_per_shard: 128 << 20,
+    relay_pipes_per_shard: 32,
+    receive_buffers_per_shard: 256,
     backlog: 4_096,
 };
 
@@ -212,6 +219,7 @@ impl Plan {
             shards,
             control,
             counts: self.counts,
+            seen: Counts::default(),
         })
     }
 
@@ -226,6 +234,8 @@ pub(crate) struct World {
     pub(crate) shards: Shards,
     control: JoinHandle<()>,
     counts: Receiver<Box<Deltas>>,
+    /// What was counted and looked at before the end.
+    seen: Counts,
 }
 
 impl World {
@@ -241,12 +251,27 @@ impl World {
     pub(crate) fn end_within(self, patience: Duration) -> Counts {
         let drained = self.shards.drain(Instant::now() + patience);
         self.control.join().unwrap();
-        let mut counts = Counts {
-            drained,
-            ..Counts::default()
-        };
+        let mut counts = self.seen;
+        counts.drained = drained;
         self.counts.iter().for_each(|deltas| counts.add(&deltas));
+        let explained: u64 = counts.failures.values().sum();
+        assert_eq!(explained, counts.failed, "each has one reason: {counts:?}");
         counts
+    }
+
+    /// Waits until the shards, which hand their counts over once a second, have counted this.
+    #[track_caller]
+    pub(crate) fn wait_until(&mut self, holds: impl Fn(&Counts) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(&self.seen) {
+            match self.counts.recv_deadline(deadline) {
+                Ok(deltas) => {
+                    self.seen.add(&deltas);
+                    deltas.give_back();
+                }
+                Err(error) => panic!("{error}: {:?}", self.seen),
+            }
+        }
     }
 }
 
@@ -258,6 +283,8 @@ pub(crate) struct Counts {
     pub(crate) closed: u64,
     pub(crate) attempts: u64,
     pub(crate) failed: u64,
+    /// As `reason at stage`.
+    pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) rate_limited: u64,
     pub(crate) panics: u64,
     pub(crate) shed: u64,
@@ -265,6 +292,10 @@ pub(crate) struct Counts {
     pub(crate) shed_by: [u64; Bound::ALL.len()],
     /// By [`Cut`].
     pub(crate) cut: [u64; Cut::ALL.len()],
+    /// By [`Shortage`].
+    pub(crate) short: [u64; Shortage::ALL.len()],
+    /// Most bytes that relays held at a time, as far as that was looked at.
+    pub(crate) relay_memory: usize,
     pub(crate) relayed: (u64, u64),
     pub(crate) relays: u64,
     pub(crate) requests: u64,
@@ -278,6 +309,23 @@ impl Counts {
     /// How often an adapter was used, by `name/type` or `name/type/error`.
     pub(crate) fn adapter(&self, key: &str) -> u64 {
         self.adapters.get(key).copied().unwrap_or_default()
+    }
+
+    /// How often there was too little of this.
+    pub(crate) fn short_of(&self, shortage: Shortage) -> u64 {
+        self.short[shortage as usize]
+    }
+
+    /// Asserts that nothing failed but so many connections for this reason, as `reason at stage`.
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, times: u64, why: &str) {
+        let expected = BTreeMap::from([(why.to_owned(), times)]);
+        assert_eq!(self.failures, expected, "{self:?}");
+    }
+
+    /// How much was cut at this bound.
+    pub(crate) fn cut_at(&self, cut: Cut) -> u64 {
+        self.cut[cut as usize]
     }
 
     /// How much was shed at this bound.
@@ -297,9 +345,17 @@ impl Counts {
         for (count, more) in self.cut.iter_mut().zip(totals.cut) {
             *count += more;
         }
+        for (count, more) in self.short.iter_mut().zip(totals.short) {
+            *count += more;
+        }
+        self.relay_memory = self.relay_memory.max(totals.relay_memory);
         self.relayed.0 += totals.relayed_to_target;
         self.relayed.1 += totals.relayed_to_client;
         self.relays += deltas.relays().count();
+        for (reason, stage, count) in deltas.failures() {
+            let key = format!("{} at {}", reason.label(), stage.label());
+            *self.failures.entry(key).or_default() += count;
+        }
         let (overflow, sets) = deltas.connections();
         for counts in sets.map(|(_, counts)| counts).chain([overflow]) {
             self.attempts += counts.attempts;

@@ -27,7 +27,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// What became of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Allocation {
+pub(in crate::adapters) enum Allocation {
     /// A game server is allocated.
     Target(Arc<Target>),
     /// None was free, or somebody else was faster. Nothing is allocated.
@@ -65,7 +65,7 @@ pub(super) fn request(settings: &config::Agones, query: &ChooseQuery, trace: Opt
 /// # Errors
 ///
 /// If it is none, or one that no player can be sent to: the game server is allocated and lost then.
-pub(super) fn answer(body: &[u8], port: Option<&str>) -> Result<Allocation, String> {
+pub(in crate::adapters) fn answer(body: &[u8], port: Option<&str>) -> Result<Allocation, String> {
     let created: Created =
         serde_json::from_slice(body).map_err(|error| format!("no GameServerAllocation: {error}"))?;
     let status = created.status.ok_or("a GameServerAllocation without a status")?;

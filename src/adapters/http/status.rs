@@ -66,9 +66,10 @@ impl HttpStatus {
     }
 }
 
-type Dropped = Vec<(&'static str, &'static str)>;
+/// Keys that were left out, and why.
+pub(in crate::adapters) type Dropped = Vec<(&'static str, &'static str)>;
 
-fn read(page: &[u8]) -> Result<(StatusReply, Dropped), String> {
+pub(in crate::adapters) fn read(page: &[u8]) -> Result<(StatusReply, Dropped), String> {
     let json = std::str::from_utf8(page).map_err(|error| format!("the status is no UTF-8: {error}"))?;
     let mut listing = Listing::read(json)?;
     if has_no_version(json) {

@@ -82,7 +82,7 @@ enum MetaValue {
 
 /// Reads a whole page: one bad target spoils it, so that a mistake is found where it was made, and players go
 /// on with the targets of before.
-fn read(page: &[u8]) -> Result<Vec<Arc<Target>>, String> {
+pub(in crate::adapters) fn read(page: &[u8]) -> Result<Vec<Arc<Target>>, String> {
     let listed: Listed = serde_json::from_slice(page).map_err(|error| {
         format!("{error}; expected {{\"targets\": [{{\"identifier\", \"address\", …}}, …]}}")
     })?;

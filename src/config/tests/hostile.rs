@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::choices::{Choices, play_seeds};
-use super::{BUILT_IN, read};
+use super::{BUILT_IN, read, wrong};
 
 /// What stands where something else belongs.
 const VALUES: [&str; 40] = [
@@ -193,4 +193,25 @@ fn play_share(share: Range<u64>) {
 #[test]
 fn no_damaged_configuration_breaks_its_reader() {
     play_share(0..3_000);
+}
+
+#[test]
+fn a_secret_file_without_an_end_is_not_read_to_its_end() {
+    let problems = wrong("", &[("AUTH_SECRET_FILE", "/dev/zero")]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let expected = "/dev/zero | auth_secret | more than 65536 bytes | a secret file";
+    assert!(problems[0].starts_with(expected), "{problems:?}");
+}
+
+#[test]
+fn what_others_wrote_moves_no_cursor() {
+    let text = "\"\\u001b[2J\" = 1\n[localization.messages.de]\n\"\\u0007\" = \"x\"";
+    let problems = read(text, &[]).unwrap_err().to_string();
+    assert!(
+        problems.contains("\\u{1b}[2J") && !problems.contains('\u{1b}'),
+        "{problems:?}"
+    );
+    let (_, words) = text.split_once('\n').unwrap();
+    let warnings = read(words, &[]).unwrap().warnings;
+    assert!(warnings[0].contains("messages.de.\\u{7}"), "{warnings:?}");
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passage_shards::limits::{
     BACKLOG, CONNECTIONS_PER_PREFIX, CONNECTIONS_PER_SHARD, DIAL_SECONDS, HANDSHAKE_SECONDS,
-    LOGINS_PER_SHARD, RELAY_IDLE_SECONDS, RSA_QUEUE_PER_SHARD, Range, STEP_SECONDS,
+    LOGINS_PER_SHARD, RECEIVE_BUFFERS_PER_SHARD, RELAY_GONE_SECONDS, RELAY_IDLE_SECONDS,
+    RELAY_MEMORY_MIB_PER_SHARD, RELAY_PIPES_PER_SHARD, RSA_QUEUE_PER_SHARD, Range, STEP_SECONDS, mib,
 };
 use passage_shards::pool::{Limits, ProxyProtocol, RateLimit, Untrusted};
 
@@ -54,6 +55,10 @@ pub(super) fn bounds(table: &Section<'_>) -> Bounds {
         step: time(table, "step", STEP_SECONDS),
         dial: time(table, "dial", DIAL_SECONDS),
         relay_idle: time(table, "relay_idle", RELAY_IDLE_SECONDS),
+        relay_gone: time(table, "relay_gone", RELAY_GONE_SECONDS),
+        relay_memory_per_shard: mib(count(table, "relay_memory_per_shard", RELAY_MEMORY_MIB_PER_SHARD)),
+        relay_pipes_per_shard: count(table, "relay_pipes_per_shard", RELAY_PIPES_PER_SHARD),
+        receive_buffers_per_shard: count(table, "receive_buffers_per_shard", RECEIVE_BUFFERS_PER_SHARD),
         backlog: count(table, "backlog", BACKLOG),
     };
     for (inner, written, outer, around) in [

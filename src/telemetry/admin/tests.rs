@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use passage_shards::metrics::{AdapterName, AdapterType, ConnectionLabels, Meter, Outlet, RequestType};
+use passage_shards::metrics::{
+    AdapterName, AdapterType, ConnectionLabels, FailureStage, Meter, Outlet, Reason, RequestType,
+};
 
 use super::server::CONNECTIONS_MAX;
 use super::*;
@@ -109,7 +111,7 @@ fn count(meter: &mut Meter, shard: u64, operations: u64) {
         meter.connection_opened();
         meter.connection_attempt(&labels);
         if step % 3 == 0 {
-            meter.connection_failed(&labels);
+            meter.connection_failed(&labels, Reason::Denied, FailureStage::Login);
             meter.connection_rate_limited(&labels);
         }
         let took = Duration::from_micros(step * 100 * (shard + 1));

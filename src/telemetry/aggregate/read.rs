@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use passage_shards::metrics::{Bound, Cut, Durations, ERROR_TYPES, RequestType, Totals, error_type};
+use passage_shards::metrics::{
+    Bound, Cut, Durations, ERROR_TYPES, RequestType, Shortage, Totals, error_type,
+};
 
 use super::series::{Born, Sums};
 use super::{
-    AdapterId, Aggregate, ConnectionId, Family, Label, LabelValue, Loss, Lost, Point, Reading, RequestId,
-    Shard, Surroundings, TargetId, Value,
+    AdapterId, Aggregate, ConnectionId, FailureId, Family, Label, LabelValue, Loss, Lost, Point, Reading,
+    RequestId, Shard, Surroundings, TargetId, Value,
 };
 use crate::telemetry::instruments::{self as i, Instrument, label};
 use crate::watch::Part;
@@ -158,8 +160,13 @@ impl Aggregate {
             gauge(&i::SHARD_QUEUE_DEPTH, |shard| {
                 Value::Whole(shard.recent.queue_depth() as u64)
             }),
+            self.read_sums(&i::SHARD_FAILURES, &self.failures, FailureId::labels, reading),
             self.read_shed(reading),
             self.read_cut(reading),
+            self.read_shortages(reading),
+            gauge(&i::SHARD_RELAY_MEMORY, |shard| {
+                Value::Whole(shard.recent.relay_memory() as u64)
+            }),
             counter(&i::SHARD_ACCEPT_FAILURES, |shard| shard.totals.accept_failures),
             counter(&i::SHARD_PANICS, |shard| shard.totals.panics),
             counter(&i::SHARD_TELEMETRY_DEFERRED, |shard| shard.totals.deferred),
@@ -217,6 +224,17 @@ impl Aggregate {
             })
         });
         Family::new(&i::SHARD_CUT, points)
+    }
+
+    fn read_shortages(&self, reading: Reading) -> Family<'_> {
+        let points = self.shards.iter().flat_map(|(number, shard)| {
+            Shortage::ALL.map(|shortage| {
+                let count = self.shown(shard, reading, |shard| shard.totals.short[shortage as usize]);
+                let labels = vec![shard_label(*number), text(label::BOUND, shortage.label())];
+                (labels, Value::Whole(count))
+            })
+        });
+        Family::new(&i::SHARD_SHORTAGES, points)
     }
 
     fn shown(&self, shard: &Born<Shard>, reading: Reading, of: impl Fn(&Shard) -> u64) -> u64 {
@@ -379,6 +397,16 @@ impl ConnectionId {
             .map_or(OTHER.into(), |number| Cow::from(number.to_string()));
         labels.push(text(label::PROTOCOL_VERSION, protocol));
         labels
+    }
+}
+
+impl FailureId {
+    fn labels(&self) -> Vec<Label<'_>> {
+        vec![
+            shard_label(self.shard),
+            text(label::REASON, self.reason.label()),
+            text(label::STAGE, self.stage.label()),
+        ]
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a shard did lately, for values that only the present makes sense of: its worst loop lag, its deepest
-//! queue, its quantiles.
+//! queue, what its relays held, its quantiles.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ struct Window {
     answers: Durations,
     loop_lag: Duration,
     queue_depth: usize,
+    relay_memory: usize,
 }
 
 impl Recent {
@@ -54,6 +55,7 @@ impl Recent {
         let (now, totals) = (&mut self.current, &deltas.totals);
         now.loop_lag = now.loop_lag.max(deltas.turns().max().unwrap_or_default());
         now.queue_depth = now.queue_depth.max(totals.queue_depth);
+        now.relay_memory = now.relay_memory.max(totals.relay_memory);
     }
 
     pub(super) fn loop_lag(&self) -> Duration {
@@ -62,6 +64,10 @@ impl Recent {
 
     pub(super) fn queue_depth(&self) -> usize {
         self.current.queue_depth.max(self.previous.queue_depth)
+    }
+
+    pub(super) fn relay_memory(&self) -> usize {
+        self.current.relay_memory.max(self.previous.relay_memory)
     }
 
     /// These quantiles of all answers; zero where there were none.
@@ -78,12 +84,13 @@ impl Window {
             answers: Durations::new(&ANSWERS),
             loop_lag: Duration::ZERO,
             queue_depth: 0,
+            relay_memory: 0,
         }
     }
 
     fn clear(&mut self) {
         self.answers.clear();
-        (self.loop_lag, self.queue_depth) = (Duration::ZERO, 0);
+        (self.loop_lag, self.queue_depth, self.relay_memory) = (Duration::ZERO, 0, 0);
     }
 }
 
@@ -101,6 +108,7 @@ mod tests {
         turns.record(took);
         meter.turns(&turns);
         meter.queue_depth(3);
+        meter.relay_memory(70_000);
         drop(meter);
         arrivals.recv().unwrap()
     }
@@ -113,10 +121,12 @@ mod tests {
         recent.merge(&answered(lag));
         recent.turn(begun + WINDOW_MIN, WINDOW_MIN);
         assert_eq!((recent.loop_lag(), recent.queue_depth()), (lag, 3));
+        assert_eq!(recent.relay_memory(), 70_000);
         let [median] = recent.quantiles([0.5]);
         assert!(median >= lag && median < lag * 11 / 10, "{median:?}");
         recent.turn(begun + WINDOW_MIN * 2, WINDOW_MIN);
         assert_eq!((recent.loop_lag(), recent.queue_depth()), (Duration::ZERO, 0));
+        assert_eq!(recent.relay_memory(), 0);
         assert_eq!(recent.quantiles([0.5, 0.99]), [Duration::ZERO; 2]);
     }
 

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, NumberDataPoint};
 use passage_proto::question::Target;
-use passage_shards::metrics::{Bound, ConnectionLabels, Options, Outlet, TURNS};
+use passage_shards::metrics::{Bound, ConnectionLabels, FailureStage, Options, Outlet, Reason, TURNS};
 use prost::Message;
 
 use super::*;
@@ -45,8 +45,11 @@ passage_shard_rate_limited_total | monotonic cumulative sum, int | '' | shard
 passage_shard_loop_lag_seconds | gauge, double | 's' | shard
 passage_shard_turn_duration_seconds | cumulative histogram | 's' | shard
 passage_shard_queue_depth | gauge, int | '' | shard
+passage_shard_failures_total | monotonic cumulative sum, int | '' | reason shard stage
 passage_shard_shed_total | monotonic cumulative sum, int | '' | bound shard
 passage_shard_cut_total | monotonic cumulative sum, int | '' | bound shard
+passage_shard_shortages_total | monotonic cumulative sum, int | '' | bound shard
+passage_shard_relay_memory_bytes | gauge, int | '' | shard
 passage_shard_accept_failures_total | monotonic cumulative sum, int | '' | shard
 passage_shard_panics_total | monotonic cumulative sum, int | '' | shard
 passage_shard_telemetry_deferred_total | monotonic cumulative sum, int | '' | shard
@@ -75,11 +78,12 @@ fn full() -> Aggregate {
     };
     meter.connection_opened();
     meter.connection_attempt(&labels);
-    meter.connection_failed(&ConnectionLabels {
+    let strange = ConnectionLabels {
         route: None,
         protocol: Some(-1),
         ..labels
-    });
+    };
+    meter.connection_failed(&strange, Reason::NoRoute, FailureStage::Login);
     meter.connection_rate_limited(&ConnectionLabels {
         route: None,
         protocol: None,

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use passage_shards::metrics::{AdapterName, AdapterType, Bound, Cut, ERROR_TYPES, RequestType, error_type};
+use passage_shards::metrics::{
+    AdapterName, AdapterType, Bound, Cut, ERROR_TYPES, FailureStage, Reason, RequestType, Shortage,
+    error_type,
+};
 
 use super::*;
 use crate::watch::Part;
@@ -69,12 +72,15 @@ fn every_label_and_every_bounded_value_stands_in_the_monitoring_page() {
     for label in ALL.iter().flat_map(|one| one.labels) {
         values(label);
     }
-    let bounded: [(&str, Vec<&str>); 8] = [
+    let bounded: [(&str, Vec<&str>); 11] = [
         (ADAPTER_NAME, AdapterName::ALL.map(AdapterName::label).to_vec()),
         (ADAPTER_TYPE, AdapterType::ALL.map(AdapterType::label).to_vec()),
         (REQUEST_TYPE, RequestType::ALL.map(RequestType::label).to_vec()),
         (BOUND, Bound::ALL.map(Bound::label).to_vec()),
         (BOUND, Cut::ALL.map(Cut::label).to_vec()),
+        (BOUND, Shortage::ALL.map(Shortage::label).to_vec()),
+        (REASON, Reason::all().map(Reason::label).collect()),
+        (STAGE, FailureStage::ALL.map(FailureStage::label).to_vec()),
         (ERROR_TYPE, ERROR_TYPES.map(error_type).to_vec()),
         (SIGNAL, vec!["metrics", "traces", "logs", "sentry"]),
         (THREAD, Part::ALL.map(Part::label).to_vec()),

@@ -92,6 +92,7 @@ pub(super) fn visit<R>(
         cpus: cpu.into_iter().collect(),
         failures_max: u64::MAX,
         pid: None,
+        awake: false,
         beside: None,
     };
     let pings = Work::Status { hello: hello.clone() };

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use passage_loadtest::measure::Outcome;
+use passage_loadtest::server::Reading;
 
 use super::battle::Battle;
 use super::clients::Seen;
@@ -43,11 +44,18 @@ fn clients(battles: &[Battle]) -> String {
     for battle in battles {
         let toll = &battle.toll;
         let calm = battle.calm.as_ref().map(Seen::outcomes);
+        let busy = battle.busy.as_ref().map(Seen::outcomes);
         let attacked = battle.attacked.outcomes();
         let slowdowns = battle.slowdowns();
         let p99 = |which: usize| {
             let after = short(attacked[which].1, 0.99);
-            let before = calm.map(|calm| format!("{} → ", short(calm[which].1, 0.99)));
+            let before = calm.zip(busy).map(|(calm, busy)| {
+                format!(
+                    "{}, {} → ",
+                    short(calm[which].1, 0.99),
+                    short(busy[which].1, 0.99)
+                )
+            });
             let times = slowdowns.map(|slowdowns| format!(" (× {:.1})", slowdowns[which].1));
             before.unwrap_or_default() + &after + &times.unwrap_or_default()
         };
@@ -76,7 +84,7 @@ fn server(battles: &[Battle]) -> String {
         "MiB before",
         "peak",
         "after",
-        "after twice",
+        "in the end",
         "files before",
         "peak",
         "after",
@@ -84,16 +92,15 @@ fn server(battles: &[Battle]) -> String {
         "series",
     ]);
     for battle in battles {
-        let again = battle.again.as_ref();
         let (before, after) = battle.series;
         table.add_row([
             battle.kind.name(),
-            format!("{:.2}", battle.server_cores),
-            format!("{:.2}", battle.own_cores),
+            format!("{:.2}", battle.cores.server),
+            format!("{:.2}", battle.cores.own),
             mebibytes(battle.before.memory.resident),
             mebibytes(battle.peak.0),
             mebibytes(battle.after.memory.resident),
-            again.map_or("–".to_owned(), |again| mebibytes(again.memory.resident)),
+            in_the_end(&battle.again),
             battle.before.fds.to_string(),
             battle.peak.1.to_string(),
             battle.after.fds.to_string(),
@@ -102,6 +109,13 @@ fn server(battles: &[Battle]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// Memory after the last time, and how many times the attack came.
+fn in_the_end(again: &[Reading]) -> String {
+    again.last().map_or("–".to_owned(), |last| {
+        format!("{} ({}×)", mebibytes(last.memory.resident), again.len() + 1)
+    })
 }
 
 fn new_table(header: &[&str]) -> Table {

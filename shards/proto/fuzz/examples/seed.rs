@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{fs, io};
 
-const TEXTS: [(&str, &str); 6] = [
+const TEXTS: [(&str, &str); 7] = [
     ("plain", r#""Hello""#),
     (
         "styled",
@@ -18,6 +18,7 @@ const TEXTS: [(&str, &str); 6] = [
         r#"{"text":"","numbers":[1,-1,2147483648,9223372036854775807,1e300]}"#,
     ),
     ("odd", "\"\\u0000\\ud83d\\ude00\u{e9}\""),
+    ("wrapped", r#"[{"":"a"},{"":"b"}]"#),
     ("invalid", "no JSON {"),
 ];
 

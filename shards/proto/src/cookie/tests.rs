@@ -250,6 +250,15 @@ fn refuses_short_secrets_and_prints_none() {
 }
 
 #[test]
+fn what_others_keep_in_a_cookie_is_carried_on_to_the_last_digit() {
+    let payload = r#"{"id":"7b5b9b1e-26a5-4b5c-9d5e-0c1d5f1f2a3b","server_address":"a","server_port":1,
+        "extra":{"number":25e56}}"#;
+    let session = SessionCookie::decode(payload.as_bytes()).unwrap();
+    let written = session.encode().unwrap();
+    assert_eq!(SessionCookie::decode(&written), Some(session));
+}
+
+#[test]
 fn a_session_cookie_carries_the_visit_on() {
     let mut session = SessionCookie::new([0xFF; 16], "play.example.net", 25565);
     assert_eq!(session.id.get_version_num(), 4);

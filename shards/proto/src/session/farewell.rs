@@ -41,26 +41,27 @@ impl Farewell {
     }
 
     pub(super) fn say(self, text: &str, context: &mut Context) -> Ending {
-        self.disconnect(&Text::parse(text), context)
+        disconnect(&Text::parse(text), context);
+        Ending::Close(self.end)
     }
 
     /// No words came in time: better the bare key than a bare close.
     pub(super) fn give_up(self, context: &mut Context) -> Ending {
-        let text = Text::literal(&self.key);
-        self.disconnect(&text, context)
-    }
-
-    fn disconnect(self, text: &Text, context: &mut Context) -> Ending {
-        let version = context.version();
-        match context.listening {
-            Listening::Deaf => {}
-            Listening::Login => {
-                context.send(|out| login::Clientbound::Disconnect(text).encode(version, out));
-            }
-            Listening::Configuration => {
-                context.send(|out| configuration::Clientbound::Disconnect(text).encode(version, out));
-            }
-        }
+        disconnect(&Text::literal(&self.key), context);
         Ending::Close(self.end)
+    }
+}
+
+/// Sends the disconnect message, if the client would read one now.
+pub(super) fn disconnect(text: &Text, context: &mut Context) {
+    let version = context.version();
+    match context.listening {
+        Listening::Deaf => {}
+        Listening::Login => {
+            context.send(|out| login::Clientbound::Disconnect(text).encode(version, out));
+        }
+        Listening::Configuration => {
+            context.send(|out| configuration::Clientbound::Disconnect(text).encode(version, out));
+        }
     }
 }

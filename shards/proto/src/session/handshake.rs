@@ -75,11 +75,20 @@ impl Handshake {
     }
 }
 
+/// Whether only a whole frame can tell more: the beginning of a handshake has come, its packet id included.
+pub(super) fn is_begun(unread: &[u8]) -> bool {
+    let is_modern = legacy::detect(unread) == Ok(Detection::Modern);
+    is_modern && after_length(unread).next() == Some(&0x00)
+}
+
+fn after_length(unread: &[u8]) -> impl Iterator<Item = &u8> {
+    unread.iter().skip_while(|byte| **byte & 0x80 != 0).skip(1)
+}
+
 /// Faults what cannot become a handshake as soon as its packet id shows that: who speaks another protocol
 /// than ours shall not hold a connection until the deadline.
 fn refuse_stranger(unread: &[u8]) -> Result<(), Fault> {
-    let mut after_length = unread.iter().skip_while(|byte| **byte & 0x80 != 0).skip(1);
-    match after_length.next() {
+    match after_length(unread).next() {
         // 0x80 may begin a VarInt of several bytes that is zero all the same.
         None | Some(0x00 | 0x80) => Ok(()),
         // The bytes that lie here in any case tell a PROXY header from all else; more would make the verdict

@@ -16,13 +16,14 @@
 use crate::fault::Fault;
 use crate::question::{Answer, Message, Refusal};
 use crate::text::keys;
+use crate::wire;
 
 use super::authentication::{Acknowledgement, Authentication};
 use super::configuration::{Configuration, Parting};
 use super::context::Context;
 use super::encryption::{Decryption, Encryption};
 use super::farewell::Farewell;
-use super::handshake::{Handshake, Routing};
+use super::handshake::{self, Handshake, Routing};
 use super::legacy::{LegacyRouting, LegacyStatus};
 use super::login::{Cookies, LoginStart};
 use super::proxy_header::ProxyHeader;
@@ -164,6 +165,23 @@ impl Phase {
                 | Self::Authentication(_)
                 | Self::RelayTarget(_)
         )
+    }
+}
+
+impl Phase {
+    /// How many bytes a client has to send at least before the phase can do anything with them; 0 if that is
+    /// not known.
+    pub(super) fn missing_bytes(&self, context: &Context) -> usize {
+        let unread = context.inbox.unread();
+        let is_framed = match self {
+            Self::ProxyHeader(_) | Self::Farewell(_) | Self::Over => false,
+            Self::Handshake(_) => handshake::is_begun(unread),
+            phase => !phase.lets_input_wait(),
+        };
+        match is_framed {
+            true => wire::missing_of_frame(unread, context.bounds.frame_bytes),
+            false => 0,
+        }
     }
 }
 

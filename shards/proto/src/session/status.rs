@@ -49,7 +49,7 @@ impl Status {
         match packet {
             Serverbound::Ping(payload) => {
                 context.send(|out| Clientbound::Pong(payload).encode(out));
-                Err(Ending::Close(End::StatusServed))
+                Err(Ending::Close(End::Pinged))
             }
             Serverbound::Request => match std::mem::replace(&mut self.served, Served::Status) {
                 Served::Nothing => Ok(StatusAnswer::begin(self.protocol, context)),

@@ -77,17 +77,21 @@ fn write_list(items: &[Value], out: &mut Vec<u8>) {
     out.push(element.unwrap_or(COMPOUND));
     write_i32(out, i32::try_from(items().count()).unwrap_or(i32::MAX));
     for item in items() {
-        match (element, item) {
-            (Some(tag), item) => write_payload(item, tag, out),
-            (None, Value::Object(fields)) if !(fields.len() == 1 && fields.contains_key("")) => {
-                write_payload(item, COMPOUND, out);
-            }
-            (None, item) => {
+        match (element.unwrap_or(COMPOUND), item) {
+            // The game takes out of a list of compounds whatever looks wrapped, also where all of them do.
+            (COMPOUND, item) if !item.is_object() || is_wrapper(item) => {
                 write_named("", item, out);
                 out.push(END);
             }
+            (tag, item) => write_payload(item, tag, out),
         }
     }
+}
+
+fn is_wrapper(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|fields| fields.len() == 1 && fields.contains_key(""))
 }
 
 /// The one tag that every element can have; `None` if there is none.
@@ -171,6 +175,24 @@ mod tests {
         assert_eq!(
             nbt(&json!(["a", {"text": "b"}])),
             b"\x09\x0A\x00\x00\x00\x02\x08\x00\x00\x00\x01a\x00\x08\x00\x04text\x00\x01b\x00"
+        );
+    }
+
+    #[test]
+    fn wraps_compounds_that_look_wrapped_in_any_list() {
+        let wrapped = b"\x0A\x00\x00\x08\x00\x00\x00\x01a\x00\x00";
+        assert_eq!(
+            nbt(&json!([{"": "a"}])),
+            [b"\x09\x0A\x00\x00\x00\x01", wrapped.as_slice()].concat()
+        );
+        assert_eq!(
+            nbt(&json!([{"": "a"}, "b"])),
+            [
+                b"\x09\x0A\x00\x00\x00\x02",
+                wrapped.as_slice(),
+                b"\x08\x00\x00\x00\x01b\x00"
+            ]
+            .concat()
         );
     }
 

@@ -93,6 +93,20 @@ fn refuses_what_is_no_frame_as_soon_as_it_shows() {
     assert_eq!(split_frame(&[0xFF, 0xFF, 0x7F], FRAME_BYTES_MAX), Ok(None));
     assert_eq!(split_frame(&[0xFF, 0xFF], 100), Ok(None));
     assert_eq!(split_frame(&[], 100), Ok(None));
+    for (bytes, missing) in [
+        (&[][..], 0),
+        (&[0xFF], 0),
+        (&[0xE4, 0x00], 100),
+        (&[0xE5, 0x00], 0),
+        (&[3, 7], 2),
+        (&[1], 1),
+        (&[1, 7], 0),
+        (&[1, 7, 9], 0),
+        (&[0x00], 0),
+        (&[0xFF, 0xFF, 0xFF], 0),
+    ] {
+        assert_eq!(missing_of_frame(bytes, 100), missing, "{bytes:?}");
+    }
 }
 
 #[test]

@@ -27,11 +27,11 @@ fn reads_as_recorded() {
 #[test]
 fn ends_as_it_should() {
     let ends = [
-        ("status", End::StatusServed),
+        ("status", End::Pinged),
         ("status_without_ping", End::StatusServed),
         ("status_timeout_after_response", End::StatusServed),
-        ("ping_only", End::StatusServed),
-        ("status_for_no_route", End::StatusServed),
+        ("ping_only", End::Pinged),
+        ("status_for_no_route", End::Pinged),
         ("silence_for_no_route", End::NoRoute),
         ("hung_up_before_status", End::HungUp(Stage::Status)),
         ("legacy_plain", End::StatusServed),

@@ -7,8 +7,9 @@ use crate::simulation::choices::{Choices, play_seeds};
 use crate::simulation::play;
 
 /// Every way in which a conversation can end.
-const ENDS: [&str; 9] = [
+const ENDS: [&str; 10] = [
     "StatusServed",
+    "Pinged",
     "Transferred",
     "Refused",
     "NoRoute",

@@ -328,7 +328,7 @@ fn seen_as(effect: &Effect) -> Seen {
         }),
         Effect::Relay(_) => Seen::Ends(Outcome::Relayed),
         Effect::Close(end) => Seen::Ends(match end {
-            End::StatusServed => Outcome::Served,
+            End::StatusServed | End::Pinged => Outcome::Served,
             End::Transferred => Outcome::Transferred,
             End::Refused(cause) => Outcome::Refused(*cause),
             End::NoRoute => Outcome::NoRoute,

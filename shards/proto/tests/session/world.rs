@@ -208,8 +208,15 @@ impl Run {
             self.session.wants_input(),
             "a session that waits for nothing refuses input"
         );
+        let missing = self.session.missing_bytes();
+        let so_far = (self.transcript.lines.len(), self.transcript.output.len());
         self.session.receive(bytes, self.now());
         self.settle();
+        if bytes.len() < missing {
+            let now = (self.transcript.lines.len(), self.transcript.output.len());
+            assert_eq!(so_far, now, "{missing} bytes were said to be missing");
+            assert_eq!(self.session.missing_bytes(), missing - bytes.len());
+        }
     }
 
     /// Lets time pass as a shard does: a tick at every deadline on the way.

@@ -15,7 +15,7 @@ use super::super::slot::{Face, Intake, Side};
 use super::super::tag::Key;
 
 /// Bytes that one relay carries at most before the others have their turn.
-const TURN_BYTES: usize = 1024 * 1024;
+const TURN_BYTES: usize = 256 * 1024;
 
 /// Why carrying stopped.
 enum Stop {
@@ -143,7 +143,14 @@ impl Core {
         }
         self.stats.count_relayed(sink, moved.written);
         let (from, to) = (relay.sides[source as usize], relay.sides[sink as usize]);
+        let receives = to.and_then(|key| self.slots.slot(key));
+        let receives = receives.is_some_and(|slot| slot.flags.receiving);
         match (moved.stop, to) {
+            // A receive got the reason, and its completion is on its way: it is the one that counts.
+            (Stop::Broken(side, libc::EPIPE), Some(to)) if side == sink && receives => {
+                way.pipe = Some(pipe);
+                return self.await_room(to);
+            }
             (Stop::Full, Some(to)) => {
                 way.pipe = Some(pipe);
                 return self.await_room(to);

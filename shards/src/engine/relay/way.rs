@@ -62,6 +62,11 @@ impl Way {
         true
     }
 
+    /// Whether nothing is left to do in this direction, for now, once the sink has taken `sent` bytes.
+    pub(super) fn is_done_with(&self, sent: usize) -> bool {
+        self.waiting == sent && !self.paused && !self.ended && !self.bulk
+    }
+
     /// Queues a received buffer, or a copy of its bytes. How many bytes were copied.
     pub(super) fn queue(&mut self, lease: Lease, buffers: &mut Buffers) -> usize {
         let free = self.pieces.iter_mut().find(|piece| piece.is_none());

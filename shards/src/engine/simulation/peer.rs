@@ -1,5 +1,6 @@
 //! The other ends of the engine's connections.
 
+use super::kernel::Kernel;
 use crate::choices::Choices;
 
 /// What a peer does once it has sent everything.
@@ -47,6 +48,46 @@ impl Peer {
                 4..=6 => Reading::Slowly(1 + usize::try_from(choices.below(6_000)).unwrap()),
                 _ => Reading::Until(usize::try_from(choices.below(60_000)).unwrap()),
             },
+        }
+    }
+
+    /// A peer that says this much, and perhaps a little more or less.
+    pub(super) fn saying(words: u64, choices: &mut Choices) -> Self {
+        let peer = Self::new(choices);
+        let left = match choices.below(8) {
+            0 => choices.below(words + 1),
+            1 => words + peer.left,
+            _ => words,
+        };
+        Self { left, ..peer }
+    }
+
+    /// Reads and sends what it would on its line, and ends it if that was all.
+    pub(super) fn step(&mut self, kernel: &mut Kernel, number: usize) {
+        let line = &kernel.lines[number];
+        if line.broken {
+            return;
+        }
+        let (queued, ended) = (line.queued, line.ended);
+        let reads = match &mut self.reading {
+            Reading::All => queued,
+            Reading::Slowly(bytes) => queued.min(*bytes),
+            Reading::Until(left) => {
+                let reads = queued.min(*left);
+                *left -= reads;
+                reads
+            }
+        };
+        self.left += kernel.peer_reads(number, reads) as u64;
+        if !ended && self.left > 0 {
+            self.left -= kernel.peer_sends(number, self.left.min(self.burst));
+        }
+        if self.left == 0 && kernel.lines[number].retort.is_none() {
+            match self.ending {
+                Ending::Ends => kernel.lines[number].ended = true,
+                Ending::Breaks => kernel.lines[number].broken = true,
+                Ending::Stays => {}
+            }
         }
     }
 }

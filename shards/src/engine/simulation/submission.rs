@@ -5,13 +5,20 @@ use std::os::fd::RawFd;
 
 use io_uring::squeue::Entry;
 
+pub(super) const OP_POLL: u8 = 6;
+pub(super) const OP_ACCEPT: u8 = 13;
 pub(super) const OP_CANCEL: u8 = 14;
+pub(super) const OP_CONNECT: u8 = 16;
 pub(super) const OP_CLOSE: u8 = 19;
+pub(super) const OP_READ: u8 = 22;
 pub(super) const OP_SEND: u8 = 26;
 pub(super) const OP_RECEIVE: u8 = 27;
 
 /// In the field `ioprio` of a receive.
 const MULTISHOT: u64 = 2;
+
+/// In the field `flags`.
+const SKIP_SUCCESS: u8 = 64;
 
 /// The fields of a submission entry, where the kernel's interface puts them.
 pub(super) struct Submission {
@@ -25,6 +32,8 @@ pub(super) struct Submission {
     pub(super) group: usize,
     /// Whether it goes on until it is told otherwise.
     pub(super) many: bool,
+    /// Whether it says nothing when all went well.
+    pub(super) quiet: bool,
 }
 
 impl Submission {
@@ -43,6 +52,7 @@ impl Submission {
             op_flags: high(length),
             user_data,
             group: usize::from(u16::try_from(group & 0xFFFF).unwrap()),
+            quiet: head.to_le_bytes()[1] & SKIP_SUCCESS != 0,
             many: head >> 16 & MULTISHOT != 0,
         }
     }

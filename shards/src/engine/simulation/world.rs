@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Summary;
-use super::kernel::{Kernel, copy_noise};
-use super::peer::{Ending, Peer, Reading};
+use super::super::ring::Sending;
+use super::kernel::Kernel;
+use super::line::{Line, copy_noise};
+use super::peer::{Peer, Reading};
+use super::{Summary, take_over};
 use crate::choices::Choices;
 use crate::engine::Settings;
 use crate::engine::calls::Call;
@@ -21,8 +23,11 @@ use crate::engine::wake::Signal;
 /// Bytes that a direction holds before its source is paused.
 pub(super) const HELD: u64 = HIGH_WATER as u64;
 
+/// Bytes that a pipe holds at most.
+const PIPE: u64 = 256 * 1024;
+
 /// Turns after which peers and a kernel that do what they can must have come to an end.
-const ROUNDS_MAX: usize = 40_000;
+const ROUNDS_MAX: usize = 6_000;
 
 /// Two lines that are relayed, or will be.
 struct Pair {
@@ -67,9 +72,7 @@ impl World {
         let signal = Arc::new(Signal::new().unwrap());
         let mut core = Core::new(settings, signal).unwrap();
         let seed = choices.below(1 << 24) << 24 | choices.below(1 << 24);
-        let kernel = Kernel::new(core.buffers.descriptors(), Choices::of_seed(seed));
-        let kernel = Rc::new(RefCell::new(kernel));
-        core.ring.simulate(Rc::clone(&kernel));
+        let kernel = take_over(&mut core, Choices::of_seed(seed));
         let epoch = core.now;
         let mut world = Self {
             core,
@@ -159,6 +162,11 @@ impl World {
 
     pub(super) fn conclude(mut self) -> Summary {
         self.turn(Duration::ZERO);
+        for _ in 0..3 {
+            // Pipes that nobody needs are closed after some seconds.
+            self.turn(Duration::from_secs(2));
+        }
+        assert_eq!(self.core.pipes.open(), 0, "a pipe was left");
         let kernel = self.kernel.borrow();
         assert!(kernel.is_idle(), "an operation was left");
         assert!(
@@ -174,6 +182,7 @@ impl World {
             ends: ends.collect(),
             starved: self.core.stats.starved,
             held: self.held,
+            seen: kernel.seen,
         }
     }
 
@@ -200,7 +209,7 @@ impl World {
         };
         if !header.is_empty() {
             self.core.slots.slot(keys[1]).unwrap().outgoing = Outgoing::Bytes(header.clone(), 0);
-            self.core.send_outgoing(keys[1], true);
+            self.core.send_outgoing(keys[1], Sending::Wait);
         }
         let first = usize::try_from(choices.below(3) * choices.below(3_000)).unwrap();
         Pair {
@@ -253,40 +262,14 @@ impl World {
 
     fn step_peer(&mut self, index: usize, side: usize) {
         let pair = &mut self.pairs[index];
-        let mut kernel = self.kernel.borrow_mut();
-        let (peer, number) = (&mut pair.peers[side], pair.lines[side]);
-        let line = &kernel.lines[number];
-        if line.broken {
-            return;
-        }
-        let queued = line.queued;
-        let ended = line.ended;
-        let reads = match &mut peer.reading {
-            Reading::All => queued,
-            Reading::Slowly(bytes) => queued.min(*bytes),
-            Reading::Until(left) => {
-                let reads = queued.min(*left);
-                *left -= reads;
-                reads
-            }
-        };
-        kernel.peer_reads(number, reads);
-        if !ended && peer.left > 0 {
-            peer.left -= kernel.peer_sends(number, peer.left.min(peer.burst));
-        }
-        if peer.left == 0 {
-            match peer.ending {
-                Ending::Ends => kernel.lines[number].ended = true,
-                Ending::Breaks => kernel.lines[number].broken = true,
-                Ending::Stays => {}
-            }
-        }
+        pair.peers[side].step(&mut self.kernel.borrow_mut(), pair.lines[side]);
     }
 
     /// One turn of the engine, after some time. Whether anything moved.
     fn turn(&mut self, after: Duration) -> bool {
         self.elapsed += after;
         self.core.turn_at(self.epoch + self.elapsed).unwrap();
+        self.check_quiet_sends();
         while let Some(call) = self.core.calls.pop_front() {
             match call {
                 Call::Ended(on_end, report) => on_end(report),
@@ -296,10 +279,9 @@ impl World {
         self.core.wakes.clear();
         let moved = std::mem::take(&mut self.kernel.borrow_mut().moved);
         let kernel = self.kernel.borrow();
-        // The bound is looked at when something is received: what relays begin with, and what is copied out
-        // of buffers, comes on top.
-        let most = self.memory + usize::try_from(self.pool).unwrap() + 64 * 1024;
-        let spilled = self.core.spilled;
+        let pipes = usize::from(self.core.pipes.open());
+        assert_eq!(pipes, kernel.open_tubes(), "a pipe is counted that is not there");
+        let (spilled, most) = (self.core.spilled, self.memory);
         assert!(
             spilled <= most,
             "{spilled} bytes outside of buffers, at most {most}"
@@ -318,13 +300,34 @@ impl World {
                 let [client, target] = pair.lines;
                 let moves = kernel.could_move(client, target) || kernel.could_move(target, client);
                 assert!(!moves, "bytes are left that could have gone on");
+                assert!(!pair.could_deliver(&kernel), "bytes were held back");
             }
             let held = pair.held(&kernel);
-            let most = HELD + 2 * self.pool + 16 * 1024 + pair.first.len() as u64;
+            let most = HELD + PIPE + 2 * self.pool + 16 * 1024 + pair.first.len() as u64;
             assert!(held <= most, "{held} bytes wait, at most {most}");
             self.held = self.held.max(held);
         }
         !moved.is_empty()
+    }
+
+    /// The next turn waits only if nothing has to be done once the quiet sends have been submitted.
+    fn check_quiet_sends(&mut self) {
+        for key in self.core.slots.keys() {
+            let Some(slot) = self.core.slots.slot(key).filter(|slot| slot.flags.quiet) else {
+                continue;
+            };
+            let alone = match slot.face {
+                Face::Relay { relay, side } => {
+                    let relay = &self.core.relays[relay as usize];
+                    relay.is_done_with(side, slot.outgoing.rest().len())
+                }
+                _ => false,
+            };
+            assert!(
+                alone || self.core.hasty,
+                "somebody waits for {key:?}, and the turn for nothing"
+            );
+        }
     }
 }
 
@@ -355,6 +358,19 @@ impl Pair {
             assert!(taken[*checked..] == expected, "other bytes came than were sent");
             *checked = taken.len();
         }
+    }
+
+    /// Whether the engine has something for a side that would take it, whatever became of who sent it.
+    fn could_deliver(&self, kernel: &Kernel) -> bool {
+        let before = [0, self.header.len() + self.first.len()];
+        [0, 1].into_iter().any(|side| {
+            let (sink, source) = (
+                &kernel.lines[self.lines[side]],
+                &kernel.lines[self.lines[1 - side]],
+            );
+            let due = before[side] as u64 + source.reaped;
+            !sink.failed && sink.free() > 0 && (sink.taken.len() as u64) < due
+        })
     }
 
     fn has_ended_idle(&self) -> bool {
@@ -417,6 +433,7 @@ impl Pair {
             }
             RelayEnd::Aborted => assert!(aborted, "nobody aborted it"),
             RelayEnd::Overloaded => {}
+            RelayEnd::Gone => panic!("every host is there"),
             end => {
                 assert_eq!(Some(end), self.known.or(first), "the first news is the reason");
                 if !aborted {
@@ -434,7 +451,7 @@ impl Pair {
     }
 
     /// What came from a side was delivered, as far as the other one could take it.
-    fn check_delivery(&self, lines: &[&super::kernel::Line; 2], reported: [u64; 2], counted: [usize; 2]) {
+    fn check_delivery(&self, lines: &[&Line; 2], reported: [u64; 2], counted: [usize; 2]) {
         let before = [0, self.header.len() + self.first.len()];
         for side in [0, 1] {
             if lines[side].failed {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::super::{Accept, Engine, Event, Settings, Socket};
+use super::super::{Accept, Engine, EngineError, Event, Settings, Socket};
 use super::{eventually, join, local, noise, pair, with_engine};
 
 const LINGER: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ async fn receive_all(socket: &mut Socket) -> Vec<u8> {
 fn echoes_whatever_many_peers_send() {
     with_engine(Settings::default(), |engine| async move {
         let (listener, address) = local();
-        let listening = engine.listen(listener, serve_echo(&engine));
+        let listening = engine.listen(listener, serve_echo(&engine)).unwrap();
         let converse =
             move |seed| move || converse(TcpStream::connect(address).unwrap(), &noise(seed, 40_000));
         let peers: Vec<_> = (0..50).map(|seed| thread::spawn(converse(seed))).collect();
@@ -85,6 +85,71 @@ fn echoes_whatever_many_peers_send() {
 }
 
 #[test]
+fn fewer_bytes_than_expected_wake_nobody() {
+    with_engine(Settings::default(), |engine| async move {
+        let (mut socket, mut peer) = pair(&engine);
+        // A receive takes what is there when it begins; from then on the kernel waits.
+        peer.write_all(b"0").unwrap();
+        assert!(matches!(socket.next(true, None).await, Event::Received(chunk) if &*chunk == b"0"));
+        socket.expect_bytes(5);
+        peer.write_all(b"1234").unwrap();
+        let soon = Some(engine.now() + Duration::from_millis(50));
+        assert!(matches!(socket.next(true, soon).await, Event::Deadline));
+        peer.write_all(b"5").unwrap();
+        assert!(matches!(socket.next(true, None).await, Event::Received(chunk) if &*chunk == b"12345"));
+        socket.expect_bytes(0);
+        peer.write_all(b"6").unwrap();
+        assert!(matches!(socket.next(true, None).await, Event::Received(chunk) if &*chunk == b"6"));
+        // The end comes whatever was expected, and what came before it too.
+        socket.expect_bytes(100_000);
+        peer.write_all(b"78").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(receive_all(&mut socket).await, b"78");
+    });
+}
+
+#[test]
+fn a_relay_waits_for_no_more_than_one_byte() {
+    with_engine(Settings::default(), |engine| async move {
+        let (mut client, mut player) = pair(&engine);
+        let (target, mut server) = pair(&engine);
+        client.expect_bytes(1_000);
+        engine.relay(
+            client,
+            target,
+            Vec::new(),
+            Duration::from_secs(60),
+            Box::new(drop),
+        );
+        let through = thread::spawn(move || {
+            player.write_all(b"1").unwrap();
+            let mut byte = [0];
+            server.read_exact(&mut byte).unwrap();
+            byte
+        });
+        assert_eq!(join(&engine, through).await, *b"1");
+    });
+}
+
+#[test]
+fn a_listener_without_a_slot_is_refused_and_closed() {
+    with_engine(Settings::default(), |engine| async move {
+        engine.with(|core| core.slots.fill());
+        let (listener, address) = local();
+        let refused = engine.listen(listener, Box::new(|_| {}));
+        let Err(error) = refused else {
+            panic!("a listener in no slot")
+        };
+        assert!(matches!(error, EngineError::Full), "{error:?}");
+        assert!(
+            error.to_string().contains("limits.connections_per_shard"),
+            "{error}"
+        );
+        assert!(TcpStream::connect(address).is_err(), "nobody listens");
+    });
+}
+
+#[test]
 fn gets_along_with_fewer_buffers_than_sockets() {
     let settings = Settings {
         buffers: 4,
@@ -93,7 +158,7 @@ fn gets_along_with_fewer_buffers_than_sockets() {
     };
     with_engine(settings, |engine| async move {
         let (listener, address) = local();
-        let _listening = engine.listen(listener, serve_echo(&engine));
+        let _listening = engine.listen(listener, serve_echo(&engine)).unwrap();
         let converse =
             move |seed| move || converse(TcpStream::connect(address).unwrap(), &noise(seed, 100_000));
         let peers: Vec<_> = (0..40).map(|seed| thread::spawn(converse(seed))).collect();

@@ -126,7 +126,7 @@ fn a_panic_in_a_callback_costs_one_connection() {
                 assert_ne!(accepted.get(), 2, "as the test wants it");
             }
         };
-        let _listening = engine.listen(listener, Box::new(on_accept));
+        let _listening = engine.listen(listener, Box::new(on_accept)).unwrap();
         for _ in 0..5 {
             let connect = thread::spawn(move || {
                 let mut peer = TcpStream::connect(address).unwrap();
@@ -142,7 +142,7 @@ fn a_panic_in_a_callback_costs_one_connection() {
 fn a_stopped_engine_lets_go_of_everything() {
     with_engine(Settings::default(), |engine| async move {
         let (listener, _address) = local();
-        let listening = engine.listen(listener, Box::new(|_| {}));
+        let listening = engine.listen(listener, Box::new(|_| {})).unwrap();
         let (mut socket, _peer) = pair(&engine);
         let (lingering, _other_peer) = pair(&engine);
         lingering.finish(Duration::from_secs(3600));

@@ -31,8 +31,14 @@ fn with_decryptor<F: Future<Output = ()> + 'static>(test: impl FnOnce(World) -> 
             let engine = engine.clone();
             async move { engine.run().await }
         });
-        let woken = Rc::clone(&decryptor);
-        engine.on_wake(Box::new(move || woken.woken()));
+        // The decryptor owns the engine, so that the engine must not own the decryptor.
+        let woken = Rc::downgrade(&decryptor);
+        engine.on_wake(Box::new(move || {
+            woken
+                .upgrade()
+                .into_iter()
+                .for_each(|decryptor| decryptor.woken())
+        }));
         let working = glommio::spawn_local({
             let decryptor = Rc::clone(&decryptor);
             async move { decryptor.run().await }
