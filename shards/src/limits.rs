@@ -170,7 +170,7 @@ pub const STASH_BYTES_MAX: usize = 4 * 1024;
 pub const EXPECTED_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that are discarded at most of a client that reads its last message.
-pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+pub const LINGER_BYTES_MAX: u32 = 256 * 1024;
 
 /// Empty vectors that a shard keeps for output.
 pub const POOLED_MAX: usize = 64;

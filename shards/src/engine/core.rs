@@ -11,13 +11,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use super::buffers::{Buffers, Kind};
 use super::calls::Call;
 use super::pipes::Pipes;
 use super::pool::Pool;
-use super::relay::Relay;
+use super::relay::Relays;
 use super::ring::{Completion, Ring};
 use super::slot::{Face, Slots};
 use super::tag::{Key, Op, decode};
@@ -42,7 +40,7 @@ pub(super) struct Core {
     pipes_due: u64,
     pub(super) slots: Slots,
     pub(super) timers: Wheel,
-    pub(super) relays: Slab<Relay>,
+    pub(super) relays: Relays,
     /// Bytes that relays hold outside of the shard's buffers.
     pub(super) spilled: usize,
     /// Bytes that they may hold. Whenever a completion or a call is done with, `spilled` is no more.
@@ -96,7 +94,7 @@ impl Core {
             pipes_due: 0,
             slots: Slots::default(),
             timers: Wheel::new(),
-            relays: Slab::new(),
+            relays: Relays::default(),
             spilled: 0,
             spilled_max: settings.relay_memory,
             pool: Pool::default(),
@@ -197,7 +195,7 @@ impl Core {
                     }
                     self.wake(key);
                 }
-                Face::Lingering { .. } | Face::Listener(_) => self.close(key),
+                Face::Lingering { .. } | Face::Listener => self.close(key),
                 Face::Vacant | Face::Relay { .. } | Face::Sleeper | Face::Closing => {}
             }
         }
@@ -230,6 +228,7 @@ impl Core {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(completion) = batch.get(next) {
                     next += 1;
+                    self.foresee(completion);
                     self.dispatch(completion);
                 }
             }));
@@ -239,6 +238,14 @@ impl Core {
                 // It may have left the slot in a state that panics again.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.give_up(key)));
             }
+        }
+    }
+
+    /// Has the CPU fetch what is needed next.
+    fn foresee(&self, completion: &Completion) {
+        let (_, key) = decode(completion.user_data);
+        if let Some(relay) = self.slots.prefetch(key.index) {
+            self.relays.prefetch(relay);
         }
     }
 
@@ -314,7 +321,7 @@ impl Core {
             Face::Socket | Face::Connecting | Face::Sleeper => self.wake(key),
             Face::Relay { relay, .. } => self.relay_idle(relay, index),
             Face::Lingering { .. } => self.close(key),
-            Face::Listener(_) => self.accept(key),
+            Face::Listener => self.accept(key),
             Face::Vacant | Face::Closing => {}
         }
     }

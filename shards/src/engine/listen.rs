@@ -95,8 +95,8 @@ impl Engine {
             closed: false,
         };
         let key = self.with(|core| {
-            let face = Face::Listener(Box::new(acceptor));
-            let key = core.slots.insert(Some(listener.into()), face)?;
+            let key = core.slots.insert(Some(listener.into()), Face::Listener)?;
+            core.slots.slot(key)?.acceptor = Some(Box::new(acceptor));
             core.accept(key);
             Some(key)
         });
@@ -139,7 +139,7 @@ impl Core {
         if !completion.more() {
             slot.flags.receiving = false;
         }
-        let Face::Listener(acceptor) = &mut slot.face else {
+        let Some(acceptor) = &mut slot.acceptor else {
             return;
         };
         let call = |accept| Call::Accepted(acceptor.on_accept.clone(), accept);

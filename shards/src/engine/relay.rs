@@ -6,14 +6,18 @@
 //! it brings little again ([`carry`]); if there is no pipe, it is received into large buffers, one at a time.
 
 mod carry;
+mod table;
 mod way;
 
+use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
+pub(super) use self::table::Relays;
 use self::way::Way;
 use super::buffers::Lease;
 use super::calls::Call;
 use super::core::Core;
+use super::prefetch::LINE;
 use super::ring::Sending;
 use super::slot::{Face, Intake, Outgoing, Side};
 use super::tag::Key;
@@ -58,16 +62,22 @@ pub enum RelayEnd {
 /// Runs when a relay has ended.
 pub(super) type OnEnd = Box<dyn FnOnce(RelayReport)>;
 
-/// Two sockets and what is on its way between them.
+/// Lines of the CPU's cache, from the beginning of a relay, that hold all that a message changes.
+const HOT_LINES: usize = 3;
+
+const _: () = assert!(offset_of!(Relay, ways) + size_of::<Way>() + Way::HOT_BYTES <= HOT_LINES * LINE);
+
+/// Two sockets and what is on its way between them. What each message changes comes first.
+#[repr(C, align(64))]
 pub(super) struct Relay {
     /// The slots of the sides that are still open.
     sides: [Option<Key>; 2],
-    /// The directions, by the side that they lead into.
-    ways: [Way; 2],
-    /// Ticks without any movement after which the relay ends.
-    idle: u64,
     /// The tick of the last movement.
     moved: u64,
+    /// Ticks without any movement after which the relay ends.
+    idle: u64,
+    /// The directions, by the side that they lead into.
+    ways: [Way; 2],
     started: Instant,
     end: Option<RelayEnd>,
     on_end: OnEnd,
@@ -102,11 +112,11 @@ impl Core {
             end: None,
             on_end,
         };
-        #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
-        let index = self.relays.insert(relay) as u32;
+        let index = self.relays.insert(relay);
         for side in Side::BOTH {
             self.join_relay(index, side, keys[side as usize]);
         }
+        self.slots.link(keys, index);
         self.keep_within();
         for side in Side::BOTH {
             match self
@@ -125,10 +135,9 @@ impl Core {
 
     /// Ends all relays at once.
     pub(super) fn abort_relays(&mut self) {
-        let open: Vec<usize> = self.relays.iter().map(|(index, _)| index).collect();
+        let open: Vec<u32> = self.relays.iter().map(|(index, _)| index).collect();
         for index in open {
-            #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
-            self.abort_relay(index as u32);
+            self.abort_relay(index);
         }
     }
 
@@ -139,7 +148,7 @@ impl Core {
 
     /// The timer of one of the sides has fired.
     pub(super) fn relay_idle(&mut self, index: u32, slot: u32) {
-        let Some(relay) = self.relays.get(index as usize) else {
+        let Some(relay) = self.relays.get(index) else {
             return;
         };
         let due = relay.moved.saturating_add(relay.idle);
@@ -152,19 +161,28 @@ impl Core {
 
     /// A buffer came from `source`.
     pub(super) fn relay_received(&mut self, index: u32, source: Side, lease: Lease) {
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return self.buffers.give_back(lease);
         };
         let sink = source.other();
-        let (Some(from), Some(_)) = (relay.sides[source as usize], relay.sides[sink as usize]) else {
+        let (Some(from), Some(to)) = (relay.sides[source as usize], relay.sides[sink as usize]) else {
             return self.buffers.give_back(lease);
         };
         relay.moved = self.tick;
         let way = &mut relay.ways[sink as usize];
         let turned_bulk = way.judge(self.buffers.is_full(lease.len())) && way.bulk;
+        if way.is_done_with(0)
+            && !is_strained(self.spilled, self.spilled_max)
+            && let Some(slot) = self.slots.slot(to).filter(|slot| slot.may_send())
+        {
+            // Nearly always: nothing waits, and the bytes go on as they came.
+            way.waiting = lease.len();
+            slot.outgoing = Outgoing::Piece(lease);
+            return self.send_outgoing(to, Sending::Quiet);
+        }
         self.spilled += way.queue(lease, &mut self.buffers);
         self.keep_within();
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let way = &mut relay.ways[sink as usize];
@@ -199,7 +217,7 @@ impl Core {
             holding.map(|way| way.taken_at).min()
         };
         let relays = self.relays.iter();
-        let mut victims: Vec<(u64, usize)> = relays
+        let mut victims: Vec<(u64, u32)> = relays
             .filter_map(|(index, relay)| Some((stuck_since(relay)?, index)))
             .collect();
         victims.sort_unstable();
@@ -208,15 +226,14 @@ impl Core {
                 return;
             }
             self.stats.overloaded += 1;
-            #[expect(clippy::cast_possible_truncation, reason = "fewer relays than slots")]
-            self.cut_relay(victim as u32, RelayEnd::Overloaded);
+            self.cut_relay(victim, RelayEnd::Overloaded);
         }
     }
 
     /// Receives from `source`, unless too much of it is waiting or nobody is left to get it.
     pub(super) fn relay_resume(&mut self, index: u32, source: Side) {
         let strained = is_strained(self.spilled, self.spilled_max);
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let sink = source.other() as usize;
@@ -245,7 +262,7 @@ impl Core {
 
     /// `source` will send no more.
     pub(super) fn relay_ended(&mut self, index: u32, source: Side) {
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let closed = [RelayEnd::ClientClosed, RelayEnd::TargetClosed][source as usize];
@@ -256,7 +273,7 @@ impl Core {
 
     /// The connection of `side` is broken: what came from it is still delivered.
     pub(super) fn relay_broken(&mut self, index: u32, side: Side) {
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let broken = relay.sides[side as usize].take();
@@ -279,7 +296,7 @@ impl Core {
 
     /// A send into `sink` has completed.
     pub(super) fn relay_sent(&mut self, index: u32, sink: Side, result: i32) {
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let Some(key) = relay.sides[sink as usize] else {
@@ -314,17 +331,20 @@ impl Core {
         let low = if way.bulk { 0 } else { LOW_WATER };
         let resumes = way.paused && way.waiting <= low;
         way.paused &= !resumes;
+        let rests = way.waiting == 0 && !way.ended;
         self.clear_outgoing(key);
         if resumes {
             self.relay_resume(index, sink.other());
         }
-        self.launch(index, sink);
+        if !rests {
+            self.launch(index, sink);
+        }
     }
 
     /// The sink has not taken all of what is being sent: sends the rest when there is room. If buffers are
     /// scarce it is copied first, so that slow readers do not keep the shard's buffers.
     fn wait_for_room(&mut self, index: u32, sink: Side, key: Key) {
-        let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
+        let (Some(relay), Some(slot)) = (self.relays.get_mut(index), self.slots.slot(key)) else {
             return;
         };
         if let Outgoing::Piece(lease) = &slot.outgoing
@@ -339,14 +359,14 @@ impl Core {
             slot.outgoing = Outgoing::Bytes(bytes, 0);
             self.keep_within();
         }
-        if self.relays.contains(index as usize) {
+        if self.relays.contains(index) {
             self.send_outgoing(key, Sending::Wait);
         }
     }
 
     /// Sends what waits for `sink`; once nothing does, passes the source's end on.
     fn launch(&mut self, index: u32, sink: Side) {
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let Some(key) = relay.sides[sink as usize] else {
@@ -371,7 +391,7 @@ impl Core {
             };
             slot.outgoing = next;
             self.keep_within();
-            if self.relays.contains(index as usize) {
+            if self.relays.contains(index) {
                 self.send_outgoing(key, how);
             }
         } else if way.ended && !way.shut {
@@ -383,7 +403,7 @@ impl Core {
 
     /// Ends the relay if every side that is left has got everything.
     fn finish_relay(&mut self, index: u32) {
-        let Some(relay) = self.relays.get(index as usize) else {
+        let Some(relay) = self.relays.get(index) else {
             return;
         };
         let open = |side: Side| relay.sides[side as usize].is_some() && !relay.ways[side as usize].shut;
@@ -400,7 +420,7 @@ impl Core {
     }
 
     fn cut_relay(&mut self, index: u32, end: RelayEnd) {
-        if let Some(relay) = self.relays.get_mut(index as usize) {
+        if let Some(relay) = self.relays.get_mut(index) {
             relay.end = Some(end);
         }
         for key in self.end_relay(index) {
@@ -410,7 +430,7 @@ impl Core {
 
     /// Forgets a relay and reports it; the slots of its open sides are left to the caller.
     fn end_relay(&mut self, index: u32) -> Vec<Key> {
-        let Some(relay) = self.relays.try_remove(index as usize) else {
+        let Some(relay) = self.relays.remove(index) else {
             return Vec::new();
         };
         let [to_client, to_target] = relay.ways;
@@ -431,7 +451,7 @@ impl Core {
     /// Makes a socket one side of a relay. What it had received and nobody took goes first.
     fn join_relay(&mut self, index: u32, side: Side, key: Key) {
         self.set_low_water(key, 0);
-        let (Some(relay), Some(slot)) = (self.relays.get_mut(index as usize), self.slots.slot(key)) else {
+        let (Some(relay), Some(slot)) = (self.relays.get_mut(index), self.slots.slot(key)) else {
             return;
         };
         slot.face = Face::Relay { relay: index, side };

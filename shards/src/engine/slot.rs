@@ -7,33 +7,43 @@ use socket2::SockAddr;
 
 use super::buffers::Lease;
 use super::listen::Acceptor;
+use super::prefetch::{LINE, prefetch};
 use super::tag::{Key, Op, SLOTS_MAX};
 
-/// One open thing. Lives until its last operation has completed.
+/// Lines of the CPU's cache, from the beginning of a slot, that hold all that a relayed message looks at.
+const HOT_LINES: usize = 1;
+
+const _: () = assert!(std::mem::offset_of!(Slot, waker) <= HOT_LINES * LINE);
+
+/// One open thing. Lives until its last operation has completed. What each message of a relay looks at comes
+/// first.
 #[derive(Default)]
+#[repr(C, align(64))]
 pub(super) struct Slot {
-    pub(super) fd: Option<OwnedFd>,
     pub(super) face: Face,
+    pub(super) fd: Option<OwnedFd>,
     generation: u32,
     /// The error that broke the connection; 0 while there is none.
     pub(super) errno: i32,
+    /// How it is received from, now or the next time.
+    pub(super) intake: Intake,
+    pub(super) flags: Flags,
+    /// What the send under way reads from. Untouched while `sending`.
+    pub(super) outgoing: Outgoing,
     /// The task that waits for this slot.
     pub(super) waker: Option<Waker>,
     /// Received and not yet taken, in arrival order: first this,
     pub(super) inbox: Option<Lease>,
     /// then this, copied out of the shard's buffers because nobody wanted it at once.
     pub(super) stash: Vec<u8>,
-    /// What the send under way reads from. Untouched while `sending`.
-    pub(super) outgoing: Outgoing,
+    /// Whom a listener serves.
+    pub(super) acceptor: Option<Box<Acceptor>>,
     /// The address of the connect under way. Untouched while `sending`.
     pub(super) address: Option<Box<SockAddr>>,
     /// The tick at which the task wants to hear of its deadline; `u64::MAX` for none.
     pub(super) deadline: u64,
     /// Bytes that have to be there before the kernel says so, its default of 1 if this is 0.
     pub(super) low_water: u32,
-    /// How it is received from, now or the next time.
-    pub(super) intake: Intake,
-    pub(super) flags: Flags,
 }
 
 /// How a socket is received from.
@@ -118,11 +128,11 @@ pub(super) enum Face {
     /// One side of a relay.
     Relay { relay: u32, side: Side },
     /// Lets the peer read to the end; discards at most this many more bytes.
-    Lingering { left: usize },
+    Lingering { left: u32 },
     /// A connection is being made.
     Connecting,
-    /// Accepts connections.
-    Listener(Box<Acceptor>),
+    /// Accepts connections; the slot has an acceptor.
+    Listener,
     /// Waits for a time only.
     Sleeper,
     /// To be closed once its operations have completed.
@@ -176,6 +186,11 @@ impl Slot {
         self.inbox.is_none() && self.stash.is_empty()
     }
 
+    /// Whether a send may begin.
+    pub(super) fn may_send(&self) -> bool {
+        !self.flags.sending && self.errno == 0
+    }
+
     /// Whether another receive could bring anything.
     pub(super) fn may_receive(&self) -> bool {
         !self.flags.receiving && !self.flags.starving && !self.flags.ended && self.errno == 0
@@ -194,9 +209,28 @@ impl Slot {
     }
 }
 
+/// Where a completion for one side of a relay will look beside its slot.
+#[derive(Clone, Copy)]
+struct Link {
+    relay: u32,
+    /// The slot of the other side.
+    other: u32,
+}
+
+impl Link {
+    /// Of a slot that is no side of a relay.
+    const NONE: Self = Self {
+        relay: u32::MAX,
+        other: u32::MAX,
+    };
+}
+
 /// All slots of a shard.
 pub(super) struct Slots {
     slots: Vec<Slot>,
+    /// For each slot, close together, so that they are more often in the cache than it. The relay may have ended:
+    /// then what is fetched is of no use.
+    links: Vec<Link>,
     free: Vec<u32>,
     open: usize,
     /// How many there may be.
@@ -207,6 +241,7 @@ impl Default for Slots {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
+            links: Vec::new(),
             free: Vec::new(),
             open: 0,
             max: SLOTS_MAX,
@@ -231,6 +266,7 @@ impl Slots {
                     .ok()
                     .filter(|index| *index < self.max)?;
                 self.slots.push(Slot::default());
+                self.links.push(Link::NONE);
                 index
             }
         };
@@ -251,6 +287,26 @@ impl Slots {
     pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.generation == key.generation && !matches!(slot.face, Face::Vacant)).then_some(slot)
+    }
+
+    /// Notes that two slots are the sides of a relay.
+    pub(super) fn link(&mut self, sides: [Key; 2], relay: u32) {
+        for (one, other) in [(sides[0], sides[1]), (sides[1], sides[0])] {
+            if let Some(link) = self.links.get_mut(one.index as usize) {
+                *link = Link {
+                    relay,
+                    other: other.index,
+                };
+            }
+        }
+    }
+
+    /// Has the CPU fetch what a completion for a side of a relay will look at. The index of that relay.
+    pub(super) fn prefetch(&self, index: u32) -> Option<u32> {
+        let link = self.links.get(index as usize)?;
+        prefetch(self.slots.get(link.other as usize)?, HOT_LINES);
+        prefetch(self.slots.get(index as usize)?, HOT_LINES);
+        Some(link.relay)
     }
 
     /// The descriptor of an open socket, unless the key is stale.
@@ -281,6 +337,7 @@ impl Slots {
             },
         );
         self.open -= usize::from(slot.fd.is_some());
+        self.links[key.index as usize] = Link::NONE;
         self.free.push(key.index);
         Some(slot)
     }

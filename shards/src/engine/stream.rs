@@ -130,18 +130,22 @@ impl Core {
         if self.quiet.is_empty() {
             return;
         }
+        let mut any_heard = false;
         for completion in batch {
             if let (Op::Send, key) = decode(completion.user_data)
                 && let Some(slot) = self.slots.slot(key)
             {
                 slot.flags.quiet = false;
+                any_heard = true;
             }
         }
-        let slots = &mut self.slots;
-        self.quiet.retain(|send| {
-            let (_, key) = decode(send.user_data);
-            slots.slot(key).is_some_and(|slot| slot.flags.quiet)
-        });
+        if any_heard {
+            let slots = &mut self.slots;
+            self.quiet.retain(|send| {
+                let (_, key) = decode(send.user_data);
+                slots.slot(key).is_some_and(|slot| slot.flags.quiet)
+            });
+        }
         if !whole {
             return;
         }
@@ -204,8 +208,8 @@ impl Core {
         let Some(slot) = self.slots.slot(key) else { return };
         let (receive, send) = (slot.receive_op(), slot.send_op());
         let (receive, send) = match &mut slot.face {
-            Face::Listener(acceptor) => {
-                acceptor.close();
+            Face::Listener => {
+                slot.acceptor.iter_mut().for_each(|acceptor| acceptor.close());
                 (Op::Accept, Op::Send)
             }
             face => {
@@ -235,7 +239,7 @@ impl Core {
         let Some(slot) = self.slots.slot(key) else { return };
         let ends = match &slot.face {
             Face::Closing => true,
-            Face::Listener(acceptor) => acceptor.is_closed(),
+            Face::Listener => slot.acceptor.as_ref().is_none_or(|acceptor| acceptor.is_closed()),
             _ => false,
         };
         if !ends || slot.is_busy() {
@@ -342,7 +346,7 @@ impl Core {
             }
             Face::Socket => self.deliver_to_task(key, lease),
             Face::Lingering { left } => {
-                *left = left.saturating_sub(lease.len());
+                *left = left.saturating_sub(u32::try_from(lease.len()).unwrap_or(u32::MAX));
                 let enough = *left == 0;
                 self.buffers.give_back(lease);
                 if enough {

@@ -81,7 +81,7 @@ impl Core {
     /// Moves what is in the way's pipe and what `source` has to the other side.
     fn carry(&mut self, index: u32, source: Side) {
         let sink = source.other();
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let way = &mut relay.ways[sink as usize];
@@ -108,7 +108,7 @@ impl Core {
 
     /// Delivers what is left in the pipe of a way whose source is gone.
     fn carry_rest(&mut self, index: u32, sink: Side) {
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
         let (Some(mut pipe), Some(to)) = (relay.ways[sink as usize].pipe.take(), relay.sides[sink as usize])
@@ -125,7 +125,7 @@ impl Core {
     /// Accounts for what was carried and goes on.
     fn carried(&mut self, index: u32, source: Side, pipe: Pipe, moved: Moved) {
         let sink = source.other();
-        let Some(relay) = self.relays.get_mut(index as usize) else {
+        let Some(relay) = self.relays.get_mut(index) else {
             return self.pipes.put(pipe);
         };
         let way = &mut relay.ways[sink as usize];

@@ -1,5 +1,7 @@
 //! One direction of a relay: what waits for its sink, and how its source is received from.
 
+use std::mem::offset_of;
+
 use super::super::buffers::{Buffers, Lease};
 use super::super::pipes::{Pipe, Pipes};
 use super::super::pool::Pool;
@@ -17,19 +19,13 @@ const FULL_READS: u8 = 2;
 /// Reads in a row that a common buffer would have held, after which it is received from into those again.
 const SMALL_READS: u8 = 16;
 
-/// One direction. What is being sent belongs to the sink's slot, the rest waits here.
+/// One direction. What is being sent belongs to the sink's slot, the rest waits here. What each message changes
+/// comes first.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Way {
-    /// Waiting, in order: first these,
-    pieces: [Option<Lease>; PIECES_MAX],
-    /// then these.
-    spill: Vec<u8>,
-    /// Or this, which holds some bytes.
-    pub(super) pipe: Option<Pipe>,
     /// Bytes waiting or being sent.
     pub(super) waiting: usize,
-    /// How many of them were copied out of the shard's buffers.
-    pub(super) copied: usize,
     /// Bytes that the sink took.
     pub(super) taken: u64,
     /// The tick at which it last took some.
@@ -44,9 +40,27 @@ pub(super) struct Way {
     pub(super) bulk: bool,
     /// Reads in a row that say it should be otherwise.
     odd_reads: u8,
+    /// How many of the waiting bytes were copied out of the shard's buffers.
+    pub(super) copied: usize,
+    /// What waits behind what is being sent, while something does, which is seldom.
+    behind: Option<Box<Behind>>,
+    /// Or this, which holds some bytes.
+    pub(super) pipe: Option<Pipe>,
+}
+
+/// Waiting, in order.
+#[derive(Default)]
+struct Behind {
+    /// First these,
+    pieces: [Option<Lease>; PIECES_MAX],
+    /// then these.
+    spill: Vec<u8>,
 }
 
 impl Way {
+    /// Bytes from the beginning that hold all that a message changes where none waits.
+    pub(super) const HOT_BYTES: usize = offset_of!(Self, copied);
+
     /// Takes a read into account that was `full` or not. Whether the kind of buffers to use changed by it.
     pub(super) fn judge(&mut self, full: bool) -> bool {
         if full == self.bulk {
@@ -69,9 +83,10 @@ impl Way {
 
     /// Queues a received buffer, or a copy of its bytes. How many bytes were copied.
     pub(super) fn queue(&mut self, lease: Lease, buffers: &mut Buffers) -> usize {
-        let free = self.pieces.iter_mut().find(|piece| piece.is_none());
+        let behind = self.behind.get_or_insert_default();
+        let free = behind.pieces.iter_mut().find(|piece| piece.is_none());
         match free {
-            Some(free) if self.spill.is_empty() && !buffers.are_scarce(lease.kind()) => {
+            Some(free) if behind.spill.is_empty() && !buffers.are_scarce(lease.kind()) => {
                 self.waiting += lease.len();
                 *free = Some(lease);
                 0
@@ -86,7 +101,10 @@ impl Way {
 
     /// Queues a copy of some bytes. How many they are.
     pub(super) fn spill(&mut self, bytes: &[u8]) -> usize {
-        self.spill.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            let behind = self.behind.get_or_insert_default();
+            behind.spill.extend_from_slice(bytes);
+        }
         self.waiting += bytes.len();
         self.copied += bytes.len();
         bytes.len()
@@ -94,6 +112,33 @@ impl Way {
 
     /// What to send next, and how many bytes of it were copied just now: small pieces are merged.
     pub(super) fn next(&mut self, buffers: &mut Buffers, pool: &mut Pool) -> (Outgoing, usize) {
+        let Some(behind) = &mut self.behind else {
+            return (Outgoing::Nothing, 0);
+        };
+        let (next, copied) = behind.next(buffers, pool);
+        if behind.is_empty() {
+            self.behind = None;
+        }
+        self.copied += copied;
+        (next, copied)
+    }
+
+    pub(super) fn discard(self, buffers: &mut Buffers, pipes: &mut Pipes) {
+        self.pipe.into_iter().for_each(|pipe| pipes.put(pipe));
+        let pieces = self.behind.into_iter().flat_map(|behind| behind.pieces);
+        for lease in pieces.flatten() {
+            buffers.give_back(lease);
+        }
+    }
+}
+
+impl Behind {
+    fn is_empty(&self) -> bool {
+        self.pieces[0].is_none() && self.spill.is_empty()
+    }
+
+    /// Takes what comes next, and says how many bytes of it were copied.
+    fn next(&mut self, buffers: &mut Buffers, pool: &mut Pool) -> (Outgoing, usize) {
         let queued = self.pieces.iter().flatten().count();
         let bytes: usize = self.pieces.iter().flatten().map(Lease::len).sum();
         if queued > 1 && bytes <= MERGED_MAX {
@@ -102,7 +147,6 @@ impl Way {
                 merged.extend_from_slice(lease.bytes());
                 buffers.give_back(lease);
             }
-            self.copied += bytes;
             return (Outgoing::Bytes(merged, 0), bytes);
         }
         if let Some(first) = self.pieces[0].take() {
@@ -112,13 +156,6 @@ impl Way {
         match std::mem::take(&mut self.spill) {
             spill if spill.is_empty() => (Outgoing::Nothing, 0),
             spill => (Outgoing::Bytes(spill, 0), 0),
-        }
-    }
-
-    pub(super) fn discard(self, buffers: &mut Buffers, pipes: &mut Pipes) {
-        self.pipe.into_iter().for_each(|pipe| pipes.put(pipe));
-        for lease in self.pieces.into_iter().flatten() {
-            buffers.give_back(lease);
         }
     }
 }

@@ -318,7 +318,7 @@ impl World {
             };
             let alone = match slot.face {
                 Face::Relay { relay, side } => {
-                    let relay = &self.core.relays[relay as usize];
+                    let relay = self.core.relays.get(relay).expect("a slot names its relay");
                     relay.is_done_with(side, slot.outgoing.rest().len())
                 }
                 _ => false,
