@@ -17,6 +17,7 @@ mod error;
 mod listen;
 mod pipes;
 mod pool;
+mod prefetch;
 mod pump;
 mod raised;
 mod relay;

@@ -224,5 +224,5 @@ fn ping_fails_clearly_and_in_time() {
     assert_eq!(problem(&server(vec![])), "no complete answer in time");
     assert!(problem(&server(vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".into()])).starts_with("no "));
     assert!(problem(&server(vec![vec![0xFF; 5]])).starts_with("no Minecraft server answers there"));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(20));
 }

@@ -298,7 +298,7 @@ fn stops_in_time_even_if_a_worker_hangs() {
     }
     let begun = Instant::now();
     assert!(!bench.control.shutdown(begun + Duration::from_millis(100)));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(8));
     drop((bench.open, hanging));
 }
 

@@ -78,20 +78,20 @@ fn a_drain_sends_the_idle_away_lets_logins_finish_and_cuts_relays_at_the_deadlin
     pinging.expect(0);
 
     let began = Instant::now();
-    let draining = std::thread::spawn(move || world.end_within(Duration::from_millis(800)));
+    let draining = std::thread::spawn(move || world.end_within(Duration::from_secs(4)));
     assert!(
         idle.closed().is_empty(),
         "nobody waits for those who have said nothing"
     );
     assert!(
-        began.elapsed() < Duration::from_millis(700),
+        began.elapsed() < Duration::from_millis(3_500),
         "at once: {:?}",
         began.elapsed()
     );
     // The other shard may close its listener a little later.
     while TcpStream::connect(address).is_ok() {
         assert!(
-            began.elapsed() < Duration::from_millis(700),
+            began.elapsed() < Duration::from_millis(3_500),
             "somebody new still comes in"
         );
     }
@@ -106,7 +106,7 @@ fn a_drain_sends_the_idle_away_lets_logins_finish_and_cuts_relays_at_the_deadlin
     assert!(relayed.closed().is_empty(), "and end there");
     let counts = draining.join().unwrap();
     assert!(
-        began.elapsed() >= Duration::from_millis(750),
+        began.elapsed() >= Duration::from_millis(3_900),
         "{:?}",
         began.elapsed()
     );

@@ -188,7 +188,7 @@ fn a_resolver_that_fails_or_is_silent_does_not_hold_the_player() {
             Fields(&client.expect(0)).text(),
             "\"disconnect_target_unreachable\""
         );
-        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(began.elapsed() < Duration::from_secs(8));
         drop(client);
         world.end();
     }

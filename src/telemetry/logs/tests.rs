@@ -382,12 +382,12 @@ fn a_blocked_output_stops_neither_those_who_log_nor_the_exit_and_drops_are_count
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let dropped = queue.loss().dropped;
     assert!(dropped > 0 && dropped < 2 * LINES_MAX as u64, "{dropped}");
     let begun = Instant::now();
     assert!(!queue.flush(begun + Duration::from_millis(100)));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 
     drop(subscriber);
     let collected = thread::spawn(move || read_all(&mut reader));

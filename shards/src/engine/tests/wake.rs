@@ -40,19 +40,26 @@ async fn wake_delays(engine: &Engine, rounds: usize, pause: Duration) -> Vec<Dur
     waking.join().unwrap()
 }
 
-/// The machine may be busy, so that single wakes come late; lost ones would come at the next timer, all of
-/// them.
-fn assert_prompt(mut delays: Vec<Duration>) {
-    delays.sort();
-    let median = delays[delays.len() / 2];
-    assert!(median < Duration::from_millis(10), "{delays:?}");
+/// Asserts that most wakes end the wait that they fall into. The machine may be busy, so that some come late, or
+/// all of a moment; lost ones would come at the next timer, all of them, however often one tries.
+async fn assert_prompt(engine: &Engine, rounds: usize, pause: Duration) {
+    let mut tries = Vec::new();
+    while tries
+        .last()
+        .is_none_or(|median| *median >= Duration::from_millis(10))
+    {
+        assert!(tries.len() < 5, "medians of {rounds} wakes: {tries:?}");
+        let mut delays = wake_delays(engine, rounds, pause).await;
+        delays.sort();
+        tries.push(delays[delays.len() / 2]);
+    }
 }
 
 #[test]
 fn foreign_wakes_end_a_park_at_once() {
     with_engine(Settings::default(), |engine| async move {
         let parks = engine.stats().parks;
-        assert_prompt(wake_delays(&engine, 11, Duration::from_millis(150)).await);
+        assert_prompt(&engine, 11, Duration::from_millis(150)).await;
         assert!(
             engine.stats().parks >= parks + 10,
             "the pump was parked in between: {:?}",
@@ -64,7 +71,7 @@ fn foreign_wakes_end_a_park_at_once() {
 #[test]
 fn foreign_wakes_end_a_busy_wait_at_once() {
     with_engine(Settings::default(), |engine| async move {
-        assert_prompt(wake_delays(&engine, 101, Duration::from_millis(7)).await);
+        assert_prompt(&engine, 101, Duration::from_millis(7)).await;
     });
 }
 
@@ -92,13 +99,18 @@ fn an_idle_engine_parks_and_still_serves() {
         let (mut socket, mut peer) = pair(&engine);
         let turns = engine.stats().turns;
         let talk = thread::spawn(move || {
-            for _ in 0..3 {
+            let answers = [(); 3].map(|()| {
                 thread::park_timeout(Duration::from_millis(300));
                 peer.write_all(b"?").unwrap();
                 let asked = Instant::now();
                 peer.read_exact(&mut [0; 1]).unwrap();
-                assert!(asked.elapsed() < Duration::from_millis(200));
-            }
+                asked.elapsed()
+            });
+            // A busy machine is late for some; who sleeps until the timer is late for each.
+            assert!(
+                answers.iter().any(|after| *after < Duration::from_millis(200)),
+                "{answers:?}"
+            );
         });
         for _ in 0..3 {
             assert!(matches!(socket.next(true, None).await, Event::Received(_)));
