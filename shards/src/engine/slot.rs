@@ -228,8 +228,8 @@ impl Link {
 /// All slots of a shard.
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    /// For each slot, close together, so that they are more often in the cache than it. The relay may have ended:
-    /// then what is fetched is of no use.
+    /// For each slot, close together, so that they are more often in the cache than it. The relay may have
+    /// ended: then what is fetched is of no use.
     links: Vec<Link>,
     free: Vec<u32>,
     open: usize,

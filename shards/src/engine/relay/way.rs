@@ -19,8 +19,8 @@ const FULL_READS: u8 = 2;
 /// Reads in a row that a common buffer would have held, after which it is received from into those again.
 const SMALL_READS: u8 = 16;
 
-/// One direction. What is being sent belongs to the sink's slot, the rest waits here. What each message changes
-/// comes first.
+/// One direction. What is being sent belongs to the sink's slot, the rest waits here. What each message
+/// changes comes first.
 #[derive(Default)]
 #[repr(C)]
 pub(super) struct Way {

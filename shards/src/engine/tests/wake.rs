@@ -40,8 +40,8 @@ async fn wake_delays(engine: &Engine, rounds: usize, pause: Duration) -> Vec<Dur
     waking.join().unwrap()
 }
 
-/// Asserts that most wakes end the wait that they fall into. The machine may be busy, so that some come late, or
-/// all of a moment; lost ones would come at the next timer, all of them, however often one tries.
+/// Asserts that most wakes end the wait that they fall into. The machine may be busy, so that some come late,
+/// or all of a moment; lost ones would come at the next timer, all of them, however often one tries.
 async fn assert_prompt(engine: &Engine, rounds: usize, pause: Duration) {
     let mut tries = Vec::new();
     while tries
