@@ -8,7 +8,7 @@
 /// Bytes that the CPU fetches together.
 pub(super) const LINE: usize = 64;
 
-/// Has the CPU fetch the first [`LINE`]s of `what`, at most `lines` of them. Changes nothing, waits for nothing.
+/// Has the CPU fetch the first [`LINE`]s of `what`, at most `lines`. Changes nothing, and waits for nothing.
 #[inline]
 pub(super) fn prefetch<T>(what: &T, lines: usize) {
     for line in 0..lines.min(size_of::<T>().div_ceil(LINE)) {
