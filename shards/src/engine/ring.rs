@@ -31,6 +31,8 @@ const CANCEL_WAIT: Duration = Duration::from_secs(1);
 /// The ring, and the entries that did not fit into it.
 pub(super) struct Ring {
     io: IoUring,
+    /// How it is entered.
+    entering: EnterFlags,
     /// Entries that wait for room in the submission queue. Nearly always empty.
     backlog: VecDeque<Entry>,
     /// What takes the real kernel's place.
@@ -94,8 +96,15 @@ impl Ring {
         // The array of indices costs little; leaving it out needs Linux 6.6.
         let io = build(true).or_else(|_| build(false));
         let io = io.map_err(|error| EngineError::classify("set up an io_uring", error))?;
+        let mut entering = EnterFlags::EXT_ARG | EnterFlags::GETEVENTS;
+        if io.params().is_feature_no_iowait() {
+            // A shard that waits for its peers is idle. As "waiting for I/O" it looks like a broken disk to
+            // whoever watches the machine. Since Linux 6.15.
+            entering |= EnterFlags::NO_IOWAIT;
+        }
         Ok(Self {
             io,
+            entering,
             backlog: VecDeque::new(),
             #[cfg(test)]
             simulated: None,
@@ -284,7 +293,6 @@ impl Ring {
         };
         let timespec = Timespec::from(timeout);
         let arguments = SubmitArgs::new().timespec(&timespec);
-        let flags = EnterFlags::EXT_ARG | EnterFlags::GETEVENTS;
         loop {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -297,7 +305,7 @@ impl Ring {
             let entered = unsafe {
                 self.io
                     .submitter()
-                    .enter(submit, want, flags.bits(), Some(&arguments))
+                    .enter(submit, want, self.entering.bits(), Some(&arguments))
             };
             if let Err(error) = entered {
                 return match error.raw_os_error() {
