@@ -96,7 +96,7 @@ impl Kind {
     /// turned away while it lasts. What counts then is that the server survives and serves again.
     #[must_use]
     pub fn is_exhausting(self) -> bool {
-        matches!(self, Self::FewFiles | Self::SilenceBeyondBound)
+        matches!(self, Self::SilenceBeyondBound)
     }
 
     /// The attack itself.
