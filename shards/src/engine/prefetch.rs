@@ -3,7 +3,10 @@
 //! Between two completions the kernel goes through so much memory that little of ours stays in the cache.
 //! What a message needs lies in three places, each of which names the next; asked for at the same time they
 //! cost one wait instead of three.
-#![expect(unsafe_code, reason = "an instruction of the CPU")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "an instruction of the CPU")
+)]
 
 /// Bytes that the CPU fetches together.
 pub(super) const LINE: usize = 64;
