@@ -69,13 +69,19 @@ impl Process {
         word.parse().unwrap()
     }
 
+    /// Waits until its log says this.
+    pub(crate) fn wait_to_say(&self, words: &str) {
+        wait_for(words, || self.output.heard().contains(words).then_some(()));
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
     /// Tells it to end, and gives what it has said.
     pub(crate) fn end(mut self) -> Said {
-        kill(
-            Pid::from_raw(self.child.id().try_into().unwrap()),
-            Signal::SIGTERM,
-        )
-        .unwrap();
+        self.signal(Signal::SIGTERM);
         let status = wait_for("the end", || self.child.try_wait().unwrap());
         let (output, errors) = (self.output.finish(), self.errors.finish());
         assert!(status.success(), "{status}: {output}{errors}");

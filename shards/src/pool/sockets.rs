@@ -140,9 +140,14 @@ mod tests {
     #[test]
     fn both_families_can_have_the_same_port() {
         let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let Ok(first) = listen(&[v6], 1, 16) else { return };
-        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, first.addresses[0].port()));
-        assert!(listen(&[v4], 1, 16).is_ok());
+        let both = |_| {
+            let first = listen(&[v6], 1, 16).ok()?;
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, first.addresses[0].port()));
+            Some(listen(&[v4], 1, 16).is_ok())
+        };
+        // Somebody else may have the port that is free for one family, but not each time.
+        let mut tries = (0..20).map_while(both).peekable();
+        assert!(tries.peek().is_none() || tries.any(|has_both| has_both));
     }
 
     #[test]
