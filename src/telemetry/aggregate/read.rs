@@ -161,9 +161,24 @@ impl Aggregate {
                 Value::Whole(shard.recent.queue_depth() as u64)
             }),
             self.read_sums(&i::SHARD_FAILURES, &self.failures, FailureId::labels, reading),
-            self.read_shed(reading),
-            self.read_cut(reading),
-            self.read_shortages(reading),
+            self.read_bounds(
+                &i::SHARD_SHED,
+                Bound::ALL.map(|bound| (bound.label(), bound as usize)),
+                |totals| &totals.shed,
+                reading,
+            ),
+            self.read_bounds(
+                &i::SHARD_CUT,
+                Cut::ALL.map(|bound| (bound.label(), bound as usize)),
+                |totals| &totals.cut,
+                reading,
+            ),
+            self.read_bounds(
+                &i::SHARD_SHORTAGES,
+                Shortage::ALL.map(|bound| (bound.label(), bound as usize)),
+                |totals| &totals.short,
+                reading,
+            ),
             gauge(&i::SHARD_RELAY_MEMORY, |shard| {
                 Value::Whole(shard.recent.relay_memory() as u64)
             }),
@@ -204,37 +219,22 @@ impl Aggregate {
         Family::new(&i::SHARD_RELAY_BYTES, points)
     }
 
-    fn read_shed(&self, reading: Reading) -> Family<'_> {
+    /// What happened on each shard at each of some bounds, which have these labels and places in the counts.
+    fn read_bounds<const N: usize>(
+        &self,
+        instrument: &'static Instrument,
+        bounds: [(&'static str, usize); N],
+        of: impl Fn(&Totals) -> &[u64; N],
+        reading: Reading,
+    ) -> Family<'_> {
         let points = self.shards.iter().flat_map(|(number, shard)| {
-            Bound::ALL.map(|bound| {
-                let count = self.shown(shard, reading, |shard| shard.totals.shed[bound as usize]);
-                let labels = vec![shard_label(*number), text(label::BOUND, bound.label())];
+            bounds.map(|(bound, place)| {
+                let count = self.shown(shard, reading, |shard| of(&shard.totals)[place]);
+                let labels = vec![shard_label(*number), text(label::BOUND, bound)];
                 (labels, Value::Whole(count))
             })
         });
-        Family::new(&i::SHARD_SHED, points)
-    }
-
-    fn read_cut(&self, reading: Reading) -> Family<'_> {
-        let points = self.shards.iter().flat_map(|(number, shard)| {
-            Cut::ALL.map(|cut| {
-                let count = self.shown(shard, reading, |shard| shard.totals.cut[cut as usize]);
-                let labels = vec![shard_label(*number), text(label::BOUND, cut.label())];
-                (labels, Value::Whole(count))
-            })
-        });
-        Family::new(&i::SHARD_CUT, points)
-    }
-
-    fn read_shortages(&self, reading: Reading) -> Family<'_> {
-        let points = self.shards.iter().flat_map(|(number, shard)| {
-            Shortage::ALL.map(|shortage| {
-                let count = self.shown(shard, reading, |shard| shard.totals.short[shortage as usize]);
-                let labels = vec![shard_label(*number), text(label::BOUND, shortage.label())];
-                (labels, Value::Whole(count))
-            })
-        });
-        Family::new(&i::SHARD_SHORTAGES, points)
+        Family::new(instrument, points)
     }
 
     fn shown(&self, shard: &Born<Shard>, reading: Reading, of: impl Fn(&Shard) -> u64) -> u64 {
