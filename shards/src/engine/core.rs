@@ -228,7 +228,6 @@ impl Core {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(completion) = batch.get(next) {
                     next += 1;
-                    self.foresee(completion);
                     self.dispatch(completion);
                 }
             }));
@@ -241,16 +240,11 @@ impl Core {
         }
     }
 
-    /// Has the CPU fetch what is needed next.
-    fn foresee(&self, completion: &Completion) {
-        let (_, key) = decode(completion.user_data);
+    fn dispatch(&mut self, completion: &Completion) {
+        let (op, key) = decode(completion.user_data);
         if let Some(relay) = self.slots.prefetch(key.index) {
             self.relays.prefetch(relay);
         }
-    }
-
-    fn dispatch(&mut self, completion: &Completion) {
-        let (op, key) = decode(completion.user_data);
         #[cfg(test)]
         self.ring.shows(completion);
         #[cfg(test)]

@@ -331,14 +331,11 @@ impl Core {
         let low = if way.bulk { 0 } else { LOW_WATER };
         let resumes = way.paused && way.waiting <= low;
         way.paused &= !resumes;
-        let rests = way.waiting == 0 && !way.ended;
         self.clear_outgoing(key);
         if resumes {
             self.relay_resume(index, sink.other());
         }
-        if !rests {
-            self.launch(index, sink);
-        }
+        self.launch(index, sink);
     }
 
     /// The sink has not taken all of what is being sent: sends the rest when there is room. If buffers are
@@ -369,6 +366,10 @@ impl Core {
         let Some(relay) = self.relays.get_mut(index) else {
             return;
         };
+        let way = &mut relay.ways[sink as usize];
+        if way.waiting == 0 && !way.ended {
+            return;
+        }
         let Some(key) = relay.sides[sink as usize] else {
             return;
         };
@@ -380,7 +381,6 @@ impl Core {
         if slot.errno != 0 {
             return;
         }
-        let way = &mut relay.ways[sink as usize];
         let (next, copied) = way.next(&mut self.buffers, &mut self.pool);
         self.spilled += copied;
         if !matches!(next, Outgoing::Nothing) {
